@@ -1,0 +1,163 @@
+package storage
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Driver is the one door to a root directory or a bucket. Keys are slash-separated
+// and relative to it; layout.go builds them all.
+//
+// A reader sees a whole object or none. A write that returned nil is whole and
+// visible; it is durable when a Sync that began after it has returned nil (S3: at
+// once). A key that is missing gives an error that matches fs.ErrNotExist. All
+// methods may be called concurrently.
+//
+// storagetest.TestDriver holds every driver to this page.
+type Driver interface {
+	Objects
+	Uploader
+	Logs
+
+	// Sync makes durable whatever was written before the call. Concurrent calls
+	// share one flush. An error means that all that was written since the last
+	// successful Sync may be lost.
+	Sync(ctx context.Context) error
+
+	// ID names the root or bucket itself, wherever it is mounted: a random string
+	// kept in it.
+	ID() string
+
+	// Close gives the root back. No call is under way.
+	Close() error
+}
+
+// Info describes an object.
+type Info struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}
+
+// Objects reads and writes whole objects.
+type Objects interface {
+	Stat(ctx context.Context, key string) (Info, error)
+
+	// Open opens the bytes rng of an object. A range that ends behind the object is
+	// cut; one that starts behind it is ErrRange.
+	Open(ctx context.Context, key string, rng Range) (*Object, error)
+
+	// List yields the objects whose keys start with prefix, which ends in a slash
+	// or is empty, in byte order of the keys, beginning behind after ("" = at the
+	// first).
+	List(ctx context.Context, prefix, after string) iter.Seq2[Info, error]
+
+	// Put writes a small object, and replaces one that is there.
+	Put(ctx context.Context, key string, body []byte) error
+
+	// Link makes dst the same bytes as src, without copying them through us, and
+	// replaces a dst that is there. An error that matches errors.ErrUnsupported
+	// means that these two cannot share bytes (too many links, another file
+	// system); src and dst are as they were.
+	Link(ctx context.Context, src, dst string) error
+
+	// Delete removes an object. Removing one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// Uploader keeps bytes that are still arriving.
+type Uploader interface {
+	// CreateUpload begins an upload at key.
+	CreateUpload(ctx context.Context, key string) (Upload, error)
+
+	// ResumeUpload opens an upload that was begun before, perhaps by another
+	// process, and returns the note that was saved with it, or nil if there is none
+	// that can be trusted (docs/local-format.md, "Uploads").
+	ResumeUpload(ctx context.Context, key string) (up Upload, note []byte, err error)
+}
+
+// Upload is bytes that are still arriving. It is used by one goroutine at a time.
+type Upload interface {
+	// Append adds p. After an error Size tells how much of p was kept.
+	Append(ctx context.Context, p []byte) error
+
+	// Size is how many bytes are kept.
+	Size() int64
+
+	// Save keeps a small note with the upload (the engine's hash state).
+	Save(ctx context.Context, note []byte) error
+
+	// Reader reads the bytes from an offset on, as they are now.
+	Reader(ctx context.Context, offset int64) (io.ReadCloser, error)
+
+	// Commit moves the bytes to the key dst in one step, replacing what is there.
+	// The upload is over.
+	Commit(ctx context.Context, dst string) error
+
+	// Abort drops the bytes. The upload is over.
+	Abort(ctx context.Context) error
+
+	// Close lets go of the upload, and keeps it to be resumed.
+	Close() error
+}
+
+// Logs opens the log of a repository.
+type Logs interface {
+	// OpenLog opens the log under the key prefix of a repository. It creates
+	// nothing.
+	OpenLog(ctx context.Context, prefix string) (Log, error)
+}
+
+// Loaded is what a log holds.
+type Loaded struct {
+	// Checkpoint is the newest one, nil if there is none. Load's caller closes it.
+	Checkpoint io.ReadCloser
+
+	// Tail is the records in the log, in order. Some may be older than Checkpoint.
+	Tail []Record
+}
+
+// Changes is what happened to a log since it was last looked at.
+type Changes struct {
+	Records []Record // appended by other processes
+	Reload  bool     // too much has changed: Load again
+	Index   bool     // another program wrote index.json: look at OpenIndex
+}
+
+// Log is the truth of one repository's index: a checkpoint, and the records after
+// it. The engine calls Load first, and Load, Append and Checkpoint from one
+// goroutine at a time. Refresh and OpenIndex may be called at any time after Load.
+type Log interface {
+	// Load reads the log from its beginning. A log that does not exist is empty.
+	//
+	// Errors: ErrDamaged, ErrFormat.
+	Load(ctx context.Context) (Loaded, error)
+
+	// Append adds records in one step: all of them are in the log, or none. They
+	// are durable when it returns nil. After an error they may be there or not, but
+	// a later successful Append settles that they are not.
+	//
+	// Errors: ErrConflict if another process appended since the last look.
+	Append(ctx context.Context, records []Record) error
+
+	// Refresh says what has changed since the last look. It is called for each
+	// request and costs next to nothing if nothing has.
+	Refresh(ctx context.Context) (Changes, error)
+
+	// Checkpoint replaces the checkpoint by one that covers all records up to seq,
+	// and then drops those that are covered. state writes the checkpoint itself,
+	// index the index.json that projects it (S3 has no use for it). A crash at any
+	// point leaves the old or the new one.
+	Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error
+
+	// OpenIndex opens the index.json that lies beside the log, whoever wrote it.
+	OpenIndex(ctx context.Context) (io.ReadCloser, error)
+
+	// OpenCheckpoint opens the checkpoint that covers seq exactly, if it is kept.
+	OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error)
+
+	// Close lets go of the log.
+	Close() error
+}

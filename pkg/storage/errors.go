@@ -1,0 +1,82 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"zotregistry.io/zot/pkg/storage/cache"
+)
+
+// What a caller may test for with errors.Is. pkg/api has the table that maps each to
+// a status and an OCI error code.
+var (
+	ErrNameInvalid    = errors.New("invalid repository name")
+	ErrTagInvalid     = errors.New("invalid tag")
+	ErrDigestInvalid  = errors.New("invalid digest")
+	ErrDigestMismatch = errors.New("digest does not match the content")
+	ErrSize           = errors.New("length does not match the content")
+	ErrRange          = errors.New("range not satisfiable")
+
+	ErrRepoUnknown     = errors.New("repository not known")
+	ErrBlobUnknown     = errors.New("blob not known")
+	ErrManifestUnknown = errors.New("manifest not known")
+	ErrUploadUnknown   = errors.New("upload not known")
+	ErrUploadBusy      = errors.New("another request is writing to this upload")
+
+	ErrInUse        = errors.New("still in use")
+	ErrPrecondition = errors.New("precondition failed")
+
+	// ErrDamaged: what is stored, or was to be stored, is not what it should be. It
+	// is our fault, never the client's.
+	ErrDamaged = errors.New("damaged")
+
+	// ErrFormat: the root or bucket was written by a newer zot.
+	ErrFormat = errors.New("format not known")
+
+	// ErrConflict: another writer appended to the log first. The engine reads what
+	// it wrote and tries again.
+	ErrConflict = errors.New("another writer was first")
+
+	// ErrClosed: the store is shutting down.
+	ErrClosed = errors.New("store is closed")
+
+	// ErrCacheMiss: a cache does not know a digest.
+	ErrCacheMiss = cache.ErrMiss
+)
+
+// OffsetError is returned when a chunk does not start where the upload ends.
+type OffsetError struct {
+	Have int64 // bytes kept so far; the client must continue here
+	Got  int64 // offset the client named
+}
+
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("chunk starts at %d, but the upload is %d bytes long", e.Got, e.Have)
+}
+
+// ManifestError is returned when bytes are not a manifest that zot takes.
+type ManifestError struct {
+	Field  string // path of the field that is wrong, as "layers[2].digest"; "" = the whole
+	Reason string
+}
+
+func (e *ManifestError) Error() string {
+	if e.Field == "" {
+		return "invalid manifest: " + e.Reason
+	}
+
+	return fmt.Sprintf("invalid manifest: %s: %s", e.Field, e.Reason)
+}
+
+// MissingError is returned when a manifest names what its repository does not hold,
+// or holds with another size.
+type MissingError struct {
+	Digests []digest.Digest
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("manifest names %d blobs or manifests that the repository does not hold, the first is %s",
+		len(e.Digests), e.Digests[0])
+}

@@ -1,0 +1,120 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Record is one commit in a repository's log: all of its operations happened, or
+// none.
+type Record struct {
+	Seq  uint64    `json:"seq"` // 1, 2, 3, ... in each repository
+	Time time.Time `json:"time"`
+	Who  string    `json:"who,omitempty"` // the user; "" = anonymous
+	Ops  []Op      `json:"ops"`
+}
+
+// OpKind says what an operation does.
+type OpKind string
+
+// The operations. An unknown one is ErrFormat: a newer zot wrote it.
+const (
+	OpPutManifest    OpKind = "manifest"   // Manifest
+	OpDeleteManifest OpKind = "-manifest"  // Digest; tags that point to it go too
+	OpSetTag         OpKind = "tag"        // Tag, Digest, Extra
+	OpDeleteTag      OpKind = "-tag"       // Tag
+	OpHideBlob       OpKind = "-blob"      // Digest: deleted, the bytes go later
+	OpShowBlob       OpKind = "blob"       // Digest: pushed again after it was hidden
+	OpAdoptIndex     OpKind = "index-json" // Digest of an index.json of another program that is now known; Extra
+)
+
+// Op is one operation of a record.
+type Op struct {
+	Kind     OpKind          `json:"op"`
+	Tag      Tag             `json:"tag,omitempty"`
+	Digest   digest.Digest   `json:"digest,omitempty"`
+	Manifest *ManifestRecord `json:"manifest,omitempty"`
+
+	// Extra is what another program wrote into index.json beside the fields that
+	// zot has: a JSON object, kept and written again.
+	Extra json.RawMessage `json:"extra,omitempty"`
+}
+
+// ManifestRecord is what the state keeps of a manifest.
+type ManifestRecord struct {
+	Digest       digest.Digest   `json:"digest"`
+	MediaType    string          `json:"mediaType"`
+	Size         int64           `json:"size"`
+	Blobs        []Ref           `json:"blobs,omitempty"`     // config and layers
+	Manifests    []Ref           `json:"manifests,omitempty"` // children of an index
+	Subject      digest.Digest   `json:"subject,omitempty"`
+	ArtifactType string          `json:"artifactType,omitempty"` // as the referrers API wants it
+	Extra        json.RawMessage `json:"extra,omitempty"`        // as in Op
+
+	// When and by whom; filled from the record when it is folded.
+	Pushed time.Time `json:"pushed,omitzero"`
+	Who    string    `json:"who,omitempty"`
+}
+
+// Ref is what a manifest names.
+type Ref struct {
+	Digest digest.Digest `json:"digest"`
+	Size   int64         `json:"size"`
+}
+
+// EncodeRecords writes records as one line of JSON, without its newline.
+func EncodeRecords(records []Record) ([]byte, error) {
+	line, err := json.Marshal(records)
+	if err != nil {
+		return nil, fmt.Errorf("encode records: %w", err)
+	}
+
+	return line, nil
+}
+
+// DecodeRecords is the inverse of EncodeRecords.
+//
+// Errors: ErrDamaged; ErrFormat for an operation that this zot does not know.
+func DecodeRecords(line []byte) ([]Record, error) {
+	var records []Record
+	if err := json.Unmarshal(line, &records); err != nil {
+		return nil, fmt.Errorf("%w: records: %w", ErrDamaged, err)
+	}
+
+	for _, record := range records {
+		for _, op := range record.Ops {
+			if err := op.check(); err != nil {
+				return nil, fmt.Errorf("record %d: %w", record.Seq, err)
+			}
+		}
+	}
+
+	return records, nil
+}
+
+// check says whether the fields that Kind needs are there.
+func (op Op) check() error {
+	ok := false
+
+	switch op.Kind {
+	case OpPutManifest:
+		ok = op.Manifest != nil && op.Manifest.Digest.Validate() == nil
+	case OpSetTag:
+		ok = op.Tag != "" && op.Digest.Validate() == nil
+	case OpDeleteTag:
+		ok = op.Tag != ""
+	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex:
+		ok = op.Digest.Validate() == nil
+	default:
+		return fmt.Errorf("%w: operation %q", ErrFormat, op.Kind)
+	}
+
+	if !ok {
+		return fmt.Errorf("%w: operation %q lacks a field", ErrDamaged, op.Kind)
+	}
+
+	return nil
+}

@@ -1,0 +1,182 @@
+// Package storage keeps images: blobs, manifests and tags, in repositories, over
+// any Driver.
+//
+// Read this file first: it is the vocabulary, the six roles that a Store plays.
+// driver.go says what a Driver must do, cache.go what a Cache may do, and
+// docs/life-of-a-push.md walks through all of it with one push.
+//
+// Two kinds of state are kept apart. Blobs and each repository's journal are the
+// truth. Everything else (the Cache, the catalog list) is a projection: it may be
+// deleted while zot serves, and is rebuilt.
+package storage
+
+import (
+	"context"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Blobs reads, deletes and mounts blobs.
+type Blobs interface {
+	// StatBlob returns the size of a blob that repo holds.
+	//
+	// Errors: ErrBlobUnknown.
+	StatBlob(ctx context.Context, repo RepoName, dgst digest.Digest) (int64, error)
+
+	// OpenBlob opens the bytes of rng for reading; the caller closes the Object.
+	// Object.Size is that of the whole blob.
+	//
+	// Errors: ErrBlobUnknown; ErrRange if rng starts behind the end; ErrDamaged if
+	// the stored size is not what a manifest says.
+	OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest, rng Range) (*Object, error)
+
+	// DeleteBlob hides a blob at once; its bytes go later.
+	//
+	// Errors: ErrBlobUnknown; ErrInUse if a manifest of repo names it.
+	DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Digest, who string) error
+
+	// MountBlob makes a blob of another repository visible in repo, without its
+	// bytes being sent. Whether the caller may read from is the caller's business.
+	//
+	// Errors: ErrBlobUnknown if from does not hold it, or it cannot be shared
+	// between the two (another store).
+	MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest, from RepoName, who string) error
+
+	// FindBlob lists repositories from which dgst may be mounted into repo, as the
+	// cache knows them. It is a hint: MountBlob finds out. No scan is ever made.
+	FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest) []RepoName
+}
+
+// Chunk is a piece of an upload's bytes.
+type Chunk struct {
+	Body   io.Reader // nil = empty
+	Offset int64     // where it starts in the blob; -1 = where the upload ends
+	Length int64     // bytes announced; -1 = unknown, up to the end of Body
+}
+
+// UploadStatus is where an upload stands.
+type UploadStatus struct {
+	ID   string // a UUID
+	Size int64  // bytes kept so far: the offset to go on at
+}
+
+// Uploads takes a blob's bytes in. An upload survives a restart.
+//
+// Errors of all but StartUpload: ErrUploadUnknown if id was never started in repo,
+// has ended or has expired.
+type Uploads interface {
+	// StartUpload begins an upload; alg is the digest algorithm it will be closed
+	// with ("" = sha256).
+	StartUpload(ctx context.Context, repo RepoName, alg digest.Algorithm) (UploadStatus, error)
+
+	// StatUpload returns where an upload stands.
+	StatUpload(ctx context.Context, repo RepoName, id string) (UploadStatus, error)
+
+	// AppendUpload adds a chunk. What arrived before a broken connection is kept.
+	//
+	// Errors: *OffsetError, with nothing read; ErrSize if Body was not Length long;
+	// ErrUploadBusy if another request is appending.
+	AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error)
+
+	// FinishUpload adds the last chunk (often empty, or the whole blob), verifies
+	// the bytes against dgst, and makes the blob visible in repo. The bytes survive
+	// kill -9 when it returns; a power cut once a manifest that names them is
+	// committed. It returns the blob's size.
+	//
+	// Errors: those of AppendUpload; ErrDigestMismatch: the upload is gone if the
+	// chunk had bytes, and kept if it had none.
+	FinishUpload(ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string) (int64, error)
+
+	// CancelUpload ends an upload and drops its bytes.
+	CancelUpload(ctx context.Context, repo RepoName, id string) error
+}
+
+// Manifest is a manifest as it was pushed, byte for byte.
+type Manifest struct {
+	Descriptor
+	Body []byte // read only: it may be shared
+}
+
+// ManifestPut is a manifest to be committed under a digest and any number of tags,
+// all or nothing.
+type ManifestPut struct {
+	Repo      RepoName
+	Digest    digest.Digest // "" = the sha256 of Body
+	Tags      []Tag
+	MediaType string // from Content-Type; "" = what Body says
+	Body      []byte
+	Who       string
+	If        Precondition // holds for each of Tags
+}
+
+// Precondition guards a change to a tag; the zero value always holds. Both fields
+// have the meaning of the HTTP headers of that name, with the digest as the entity
+// tag (RFC 9110, 13.1.1 and 13.1.2).
+type Precondition struct {
+	Match     []digest.Digest // the tag must point to one of these
+	MatchAny  bool            // If-Match: *      the tag must exist
+	NoneMatch []digest.Digest // the tag must point to none of these
+	NoneAny   bool            // If-None-Match: * the tag must not exist
+}
+
+// Manifests reads, commits and deletes manifests and the tags that point to them.
+type Manifests interface {
+	// StatManifest resolves ref without reading the manifest.
+	//
+	// Errors: ErrRepoUnknown, ErrManifestUnknown, ErrDamaged.
+	StatManifest(ctx context.Context, repo RepoName, ref Reference) (Descriptor, error)
+
+	// GetManifest returns the manifest that ref names.
+	//
+	// Errors: as StatManifest.
+	GetManifest(ctx context.Context, repo RepoName, ref Reference) (Manifest, error)
+
+	// PutManifest commits a manifest. When it returns nil, the image, which is all
+	// that the manifest names, survives a power cut (unless the store was opened
+	// without commit). The descriptor returned has Subject set if the manifest has
+	// a subject.
+	//
+	// Errors: *ManifestError if Body is not a manifest; *MissingError if it names
+	// blobs or manifests that repo does not hold, or holds with another size;
+	// ErrDigestMismatch; ErrPrecondition; ErrDamaged if a flush failed.
+	PutManifest(ctx context.Context, put ManifestPut) (Descriptor, error)
+
+	// DeleteManifest deletes a tag, or a manifest with all tags that point to it.
+	//
+	// Errors: ErrRepoUnknown, ErrManifestUnknown, ErrPrecondition; ErrInUse if an
+	// index in repo names the manifest.
+	DeleteManifest(ctx context.Context, repo RepoName, ref Reference, cond Precondition, who string) error
+}
+
+// Tags lists the tags of a repository.
+type Tags interface {
+	// ListTags returns up to n tags after the tag named, in byte order, and whether
+	// there are more. n < 0 = all.
+	//
+	// Errors: ErrRepoUnknown.
+	ListTags(ctx context.Context, repo RepoName, after Tag, n int) (tags []Tag, more bool, err error)
+}
+
+// ReferrerQuery selects referrers.
+type ReferrerQuery struct {
+	Subject      digest.Digest
+	ArtifactType string        // "" = all
+	After        digest.Digest // the last one of the page before
+	MaxBytes     int           // of the descriptors as JSON; a page has at least one
+}
+
+// Referrers lists the manifests that name another as their subject.
+type Referrers interface {
+	// ListReferrers returns a page of descriptors ordered by digest, annotations
+	// read from the manifests, and whether there are more. A repository or subject
+	// that is not there has none.
+	ListReferrers(ctx context.Context, repo RepoName, query ReferrerQuery) (page []Descriptor, more bool, err error)
+}
+
+// Catalog lists repositories.
+type Catalog interface {
+	// ListRepos returns up to n repositories after the one named, in byte order,
+	// and whether there are more. n < 0 = all.
+	ListRepos(ctx context.Context, after RepoName, n int) (repos []RepoName, more bool, err error)
+}
