@@ -21,9 +21,9 @@ type Driver interface {
 	Uploader
 	Logs
 
-	// Sync makes durable whatever was written before the call. Concurrent calls
-	// share one flush. An error means that all that was written since the last
-	// successful Sync may be lost.
+	// Sync makes durable whatever was written before the call. An error means that
+	// all that was written since the last successful Sync may be lost. The engine
+	// calls it from one goroutine at a time, for many commits at once.
 	Sync(ctx context.Context) error
 
 	// ID names the root or bucket itself, wherever it is mounted: a random string
@@ -99,12 +99,17 @@ type Upload interface {
 	// Abort drops the bytes. The upload is over.
 	Abort(ctx context.Context) error
 
-	// Close lets go of the upload, and keeps it to be resumed.
+	// Close lets go of the upload, and keeps it to be resumed. After Commit or Abort
+	// it does nothing.
 	Close() error
 }
 
-// Logs opens the log of a repository.
+// Logs opens the logs of repositories.
 type Logs interface {
+	// ListLogs yields the key prefixes under which there is a log, or an index.json
+	// that another program wrote. It is a walk over directories, never over blobs.
+	ListLogs(ctx context.Context) iter.Seq2[string, error]
+
 	// OpenLog opens the log under the key prefix of a repository. It creates
 	// nothing.
 	OpenLog(ctx context.Context, prefix string) (Log, error)
@@ -119,32 +124,34 @@ type Loaded struct {
 	Tail []Record
 }
 
-// Changes is what happened to a log since it was last looked at.
+// Changes is what has happened to a log.
 type Changes struct {
-	Records []Record // appended by other processes
+	Records []Record // behind the number asked for; other processes wrote them
 	Reload  bool     // too much has changed: Load again
 	Index   bool     // another program wrote index.json: look at OpenIndex
 }
 
 // Log is the truth of one repository's index: a checkpoint, and the records after
-// it. The engine calls Load first, and Load, Append and Checkpoint from one
-// goroutine at a time. Refresh and OpenIndex may be called at any time after Load.
+// it. The engine calls Load first, then Append from one goroutine at a time and
+// Checkpoint from one at a time; the two, and the other methods, may overlap.
 type Log interface {
 	// Load reads the log from its beginning. A log that does not exist is empty.
 	//
 	// Errors: ErrDamaged, ErrFormat.
 	Load(ctx context.Context) (Loaded, error)
 
-	// Append adds records in one step: all of them are in the log, or none. They
-	// are durable when it returns nil. After an error they may be there or not, but
-	// a later successful Append settles that they are not.
+	// Append adds records in one step: all of them are in the log, or none. As any
+	// write they are durable after the next Sync (S3: at once). The numbers decide
+	// what counts: a record of the same or a higher number that is in the log
+	// already, because an earlier Append or the Sync after it failed, is void.
 	//
-	// Errors: ErrConflict if another process appended since the last look.
+	// Errors: ErrConflict if another process has used the number of the first one.
 	Append(ctx context.Context, records []Record) error
 
-	// Refresh says what has changed since the last look. It is called for each
-	// request and costs next to nothing if nothing has.
-	Refresh(ctx context.Context) (Changes, error)
+	// Refresh says what the log has behind record seq, and whether index.json has
+	// changed since the last look at it. It is called for each request and costs
+	// next to nothing if nothing has happened.
+	Refresh(ctx context.Context, seq uint64) (Changes, error)
 
 	// Checkpoint replaces the checkpoint by one that covers all records up to seq,
 	// and then drops those that are covered. state writes the checkpoint itself,

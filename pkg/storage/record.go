@@ -62,7 +62,9 @@ type ManifestRecord struct {
 // Ref is what a manifest names.
 type Ref struct {
 	Digest digest.Digest `json:"digest"`
-	Size   int64         `json:"size"`
+	Size   int64         `json:"size"` // as verified; -1 = nobody has seen the bytes
+
+	elsewhere bool // a client does not push it; known only while a manifest is being put
 }
 
 // EncodeRecords writes records as one line of JSON, without its newline.

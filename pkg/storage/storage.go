@@ -50,7 +50,7 @@ type Blobs interface {
 
 // Chunk is a piece of an upload's bytes.
 type Chunk struct {
-	Body   io.Reader // nil = empty
+	Body   io.Reader // nil = nothing to add
 	Offset int64     // where it starts in the blob; -1 = where the upload ends
 	Length int64     // bytes announced; -1 = unknown, up to the end of Body
 }

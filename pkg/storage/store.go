@@ -2,6 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,19 +19,134 @@ type Options struct {
 }
 
 // Store is one image store: a Driver, a Cache of its own, and the engine over them.
-// It plays all the roles of storage.go.
+// It plays all the roles of storage.go. Its methods may be called concurrently.
 type Store struct {
 	driver Driver
 	cache  Cache
 	opts   Options
+
+	tasks       *tasks
+	durability  *durability
+	catalog     *catalog
+	repos       *repos
+	sessions    *sessions
+	placing     *keyLocks
+	cacheHealth *cacheHealth
+	cacheFull   atomic.Bool // all blobs are in the cache
 }
 
-// Open opens the image store that driver keeps. The store owns driver and cache
-// from now on, and Close closes both.
+// Open opens the image store that driver keeps. The store owns driver and cache from
+// now on, and Close closes both; after an error the caller still owns them. ctx
+// bounds the opening only.
 func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store, error) {
-	return &Store{driver: driver, cache: cache, opts: opts}, nil
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+
+	if opts.Buffers == nil {
+		opts.Buffers = NewBuffers(DefaultBuffers)
+	}
+
+	s := &Store{driver: driver, cache: cache, opts: opts, tasks: newTasks(ctx), placing: newKeyLocks()}
+	s.repos = newRepos(s)
+	s.sessions = newSessions(driver, opts.Now)
+	s.cacheHealth = newCacheHealth(cache.Name(), opts)
+
+	var err error
+	if s.durability, err = openDurability(ctx, driver, s.tasks, opts); err != nil {
+		return nil, err
+	}
+
+	if s.catalog, err = openCatalog(ctx, driver, opts.Log); err != nil {
+		return nil, err
+	}
+
+	s.tasks.loop(s.maintain)
+	s.tasks.loop(s.keepCacheFilled)
+	s.tasks.loop(s.keepCatalog)
+
+	return s, nil
 }
 
 // Close writes checkpoints, then closes the cache and the driver. No call is under
-// way. ctx bounds the writing.
-func (s *Store) Close(ctx context.Context) error { return nil }
+// way. ctx bounds the writing: what is not written is in the journals.
+func (s *Store) Close(ctx context.Context) error {
+	s.tasks.stopLoops()
+
+	err := errors.Join(
+		s.durability.settle(ctx),
+		s.checkpointAll(ctx),
+		s.sessions.closeIdle(ctx, 0),
+		s.sealCache(ctx),
+	)
+
+	s.tasks.wait()
+	s.repos.closeAll()
+
+	return errors.Join(err, s.cache.Close(), s.driver.Close())
+}
+
+// How often the store looks after itself, and how often it looks for repositories
+// that other programs have made.
+const (
+	maintainEvery = time.Second
+	catalogEvery  = time.Hour
+)
+
+// maintain does what no request should wait for.
+func (s *Store) maintain(ctx context.Context) {
+	every(ctx, maintainEvery, func() {
+		s.report("flush", s.durability.settleIdle(ctx))
+		s.report("write checkpoints", s.checkpointDue(ctx))
+		s.report("close idle uploads", s.sessions.closeIdle(ctx, sessionIdle))
+		s.repos.evict(maxLoaded)
+	})
+}
+
+func (s *Store) keepCatalog(ctx context.Context) {
+	s.report("rebuild the catalog", s.catalog.rebuild(ctx))
+	every(ctx, catalogEvery, func() { s.report("rebuild the catalog", s.catalog.rebuild(ctx)) })
+}
+
+// every calls work again and again until ctx ends.
+func every(ctx context.Context, interval time.Duration, work func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			work()
+		}
+	}
+}
+
+// report logs what went wrong in the background, where nobody waits for an answer.
+func (s *Store) report(what string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.opts.Log.Error().Err(err).Msg("could not " + what)
+	}
+}
+
+func (s *Store) checkpointDue(ctx context.Context) error {
+	return s.repos.eachChanged(ctx, func(r *repository, last time.Time) (bool, error) {
+		if !r.checkpointDue(r.visible.Load(), last, s.opts.Now()) {
+			return false, nil
+		}
+
+		return true, r.checkpoint(ctx)
+	})
+}
+
+func (s *Store) checkpointAll(ctx context.Context) error {
+	err := s.repos.eachChanged(ctx, func(r *repository, _ time.Time) (bool, error) {
+		return true, r.checkpoint(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("write checkpoints: %w", err)
+	}
+
+	return nil
+}

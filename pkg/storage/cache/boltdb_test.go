@@ -1,0 +1,33 @@
+package cache_test
+
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/cache"
+	"zotregistry.io/zot/pkg/storage/storagetest"
+)
+
+// A writer that is about to take a lock of bbolt in the moment in which a reader
+// faults with that lock held is stuck for ever, and known to be: see release.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.etcd.io/bbolt.(*Tx).writeMeta"))
+}
+
+func openBoltDB(tb testing.TB) storage.Cache {
+	tb.Helper()
+
+	opened, err := cache.OpenBoltDB(cache.BoltOptions{Directory: tb.TempDir(), Namespace: "test", Log: zerolog.Nop()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+
+	return opened
+}
+
+func TestBoltDB(t *testing.T) {
+	storagetest.TestCache(t, func(t *testing.T) storage.Cache { return openBoltDB(t) })
+}

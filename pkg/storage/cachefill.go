@@ -1,0 +1,193 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/opencontainers/go-digest"
+	"github.com/rs/zerolog"
+)
+
+// A cache tells by entries of its own whether it is the one that was filled: all are
+// keys of a digest that no content has. A cache that was deleted, flushed or replaced
+// lacks them, whatever its driver, and is filled again from the blobs that are there.
+//
+//   - "sealed/<token>" is put at a clean shutdown, and the token kept in the root. A
+//     cache that lacks it at start is an old copy, or zot was killed.
+//   - "live/<token>" is put before filling begins. If it goes, so have other entries.
+const (
+	cacheMarker = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
+	sealedEntry = "sealed/"
+	liveEntry   = "live/"
+	cacheSeal   = "_cache-seal" // the object in the root that holds the token
+)
+
+// How often the live entry is looked at, and progress is logged.
+const (
+	cacheCheckEvery = 2 * time.Second
+	progressEvery   = 10 * time.Second
+)
+
+// keepCacheFilled fills the cache where it is not complete, until the store closes.
+func (s *Store) keepCacheFilled(ctx context.Context) {
+	if _, off := s.cache.(NoCache); off {
+		return
+	}
+
+	complete := s.isSealed(ctx)
+	live := liveEntry + uuid.NewString()
+	round := 0
+
+	check := func() {
+		token := live + "/" + strconv.Itoa(round)
+		if round > 0 && s.hasEntry(ctx, token) {
+			return
+		}
+
+		round++
+		token = live + "/" + strconv.Itoa(round)
+
+		s.cacheFull.Store(false)
+		s.cacheHealth.note(s.cache.PutBlob(ctx, cacheMarker, token))
+
+		if !complete {
+			s.report("fill the cache", s.fillCache(ctx))
+		}
+
+		complete = false
+		s.cacheFull.Store(ctx.Err() == nil && s.hasEntry(ctx, token))
+	}
+
+	check()
+	every(ctx, cacheCheckEvery, check)
+}
+
+func (s *Store) hasEntry(ctx context.Context, entry string) bool {
+	has, err := s.cache.HasBlob(ctx, cacheMarker, entry)
+	s.cacheHealth.note(err)
+
+	return has || err != nil && !errors.Is(err, ErrCacheMiss) // out of reach is not empty
+}
+
+// isSealed says whether the cache is as the process before has left it. The seal is
+// broken by looking: if this process is killed, the next one fills the cache.
+func (s *Store) isSealed(ctx context.Context) bool {
+	token, err := readObject(ctx, s.driver, cacheSeal, 1<<10)
+	if err != nil {
+		if !isNotExist(err) {
+			s.report("read the cache's seal", err)
+		}
+
+		return false
+	}
+
+	if err := s.driver.Delete(ctx, cacheSeal); err != nil {
+		s.report("break the cache's seal", err)
+
+		return false
+	}
+
+	sealed, err := s.cache.HasBlob(ctx, cacheMarker, sealedEntry+string(token))
+	s.cacheHealth.note(err)
+	s.dropEntries(ctx)
+
+	return sealed && err == nil
+}
+
+// dropEntries removes what earlier processes have put.
+func (s *Store) dropEntries(ctx context.Context) {
+	for _, entry := range s.cachedKeys(ctx, cacheMarker) {
+		s.forget(ctx, cacheMarker, entry)
+	}
+}
+
+// sealCache says to the next process that the cache is complete.
+func (s *Store) sealCache(ctx context.Context) error {
+	if !s.cacheFull.Load() {
+		return nil
+	}
+
+	token := uuid.NewString()
+	if err := s.cache.PutBlob(ctx, cacheMarker, sealedEntry+token); err != nil {
+		return nil //nolint:nilerr // the next process fills it
+	}
+
+	if err := s.driver.Put(ctx, cacheSeal, []byte(token)); err != nil {
+		return fmt.Errorf("seal the cache: %w", err)
+	}
+
+	return nil
+}
+
+// fillCache puts every blob of the store into the cache.
+func (s *Store) fillCache(ctx context.Context) error {
+	begin, logged, blobs := s.opts.Now(), s.opts.Now(), 0
+
+	for prefix, err := range s.driver.ListLogs(ctx) {
+		if err != nil {
+			return fmt.Errorf("look for repositories: %w", err)
+		}
+
+		for info, err := range s.driver.List(ctx, prefix+"blobs/", "") {
+			if err != nil {
+				return fmt.Errorf("list blobs of %s: %w", prefix, err)
+			}
+
+			if _, dgst, ok := splitBlobKey(info.Key); ok && !s.durability.isDamaged(info.Key) {
+				s.remember(ctx, dgst, info.Key)
+
+				blobs++
+			}
+
+			if s.opts.Now().Sub(logged) >= progressEvery {
+				logged = s.opts.Now()
+				s.opts.Log.Info().Int("blobs", blobs).Str("at", prefix).Msg("filling the cache")
+			}
+		}
+	}
+
+	if blobs > 0 {
+		s.opts.Log.Info().Int("blobs", blobs).Dur("took", s.opts.Now().Sub(begin)).Msg("filled the cache")
+	}
+
+	return ctx.Err()
+}
+
+// cacheHealth logs a cache's failure once, and its recovery once.
+type cacheHealth struct {
+	name   string
+	log    zerolog.Logger
+	failed atomic.Bool
+	errors atomic.Int64 // calls that failed since the start
+}
+
+func newCacheHealth(name string, opts Options) *cacheHealth {
+	return &cacheHealth{name: name, log: opts.Log}
+}
+
+// note takes the outcome of a call to the cache. A miss is none of its failures.
+func (h *cacheHealth) note(err error) {
+	if err == nil || errors.Is(err, ErrCacheMiss) {
+		if h.failed.CompareAndSwap(true, false) {
+			h.log.Info().Str("cache", h.name).Int64("errors", h.errors.Load()).Msg("cache works again")
+		}
+
+		return
+	}
+
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+
+	h.errors.Add(1)
+
+	if h.failed.CompareAndSwap(false, true) {
+		h.log.Warn().Err(err).Str("cache", h.name).
+			Msg("cache does not work; pushes and pulls go on without it")
+	}
+}

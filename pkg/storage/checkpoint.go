@@ -1,0 +1,241 @@
+package storage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// checkpointFormat is the version of the checkpoint's format (docs/local-format.md).
+const checkpointFormat = 1
+
+// When a checkpoint is due: so many records behind the last one, and at least a
+// quarter of what it would hold, so that its cost per commit stays the same however
+// large a repository grows. Or any number, when nothing was committed for a while.
+const (
+	checkpointRecords = 1000
+	checkpointShare   = 4
+	checkpointIdle    = 10 * time.Second
+)
+
+func (r *repository) checkpointDue(st *state, last, now time.Time) bool {
+	behind := st.seq - r.covered.Load()
+	if behind == 0 && !r.foreign.Load() {
+		return false
+	}
+
+	entries := uint64(st.tags.Len()+st.manifests.Len()) / checkpointShare
+
+	return behind >= max(checkpointRecords, entries) || now.Sub(last) >= checkpointIdle
+}
+
+// checkpoint writes what is visible now. Commits go on meanwhile.
+func (r *repository) checkpoint(ctx context.Context) error {
+	r.checkpointing.Lock()
+	defer r.checkpointing.Unlock()
+
+	st := r.visible.Load()
+	if st.seq == r.covered.Load() && !r.foreign.Load() {
+		return nil
+	}
+
+	err := r.log.Checkpoint(ctx, st.seq,
+		func(w io.Writer) error { return encodeCheckpoint(w, st) },
+		func(w io.Writer) error { return encodeIndex(w, st) })
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", r.name, err)
+	}
+
+	r.covered.Store(st.seq)
+	r.foreign.Store(false)
+
+	return nil
+}
+
+// checkpointLine is one line of a checkpoint. Exactly one field is set.
+type checkpointLine struct {
+	Head     *checkpointHead `json:"head,omitempty"` // the first line
+	Manifest *ManifestRecord `json:"manifest,omitempty"`
+	Tag      *checkpointTag  `json:"tag,omitempty"`
+	Hidden   *checkpointBlob `json:"hidden,omitempty"`
+	End      *checkpointEnd  `json:"end,omitempty"` // the last line
+}
+
+type checkpointHead struct {
+	Format  int             `json:"format"`
+	Seq     uint64          `json:"seq"`
+	Adopted digest.Digest   `json:"adopted,omitempty"`
+	Extra   json.RawMessage `json:"extra,omitempty"`
+}
+
+type checkpointTag struct {
+	Name Tag `json:"name"`
+	tagEntry
+}
+
+type checkpointBlob struct {
+	Digest digest.Digest `json:"digest"`
+	Time   time.Time     `json:"time"`
+}
+
+type checkpointEnd struct {
+	SHA256 string `json:"sha256"` // of all bytes before this line, in hex
+}
+
+func encodeCheckpoint(w io.Writer, st *state) error {
+	sum := sha256.New()
+	buffered := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
+	lines := json.NewEncoder(buffered)
+
+	var failed error
+
+	write := func(line checkpointLine) bool {
+		failed = lines.Encode(line)
+
+		return failed == nil
+	}
+
+	write(checkpointLine{Head: &checkpointHead{
+		Format: checkpointFormat, Seq: st.seq, Adopted: st.adopted, Extra: st.extra,
+	}})
+	st.manifests.Scan(func(_ digest.Digest, m *ManifestRecord) bool {
+		return write(checkpointLine{Manifest: m})
+	})
+	st.tags.Scan(func(tag Tag, entry tagEntry) bool {
+		return write(checkpointLine{Tag: &checkpointTag{Name: tag, tagEntry: entry}})
+	})
+	st.hidden.Scan(func(dgst digest.Digest, at time.Time) bool {
+		return write(checkpointLine{Hidden: &checkpointBlob{Digest: dgst, Time: at}})
+	})
+
+	if err := errors.Join(failed, buffered.Flush()); err != nil {
+		return fmt.Errorf("encode checkpoint: %w", err)
+	}
+
+	end := checkpointLine{End: &checkpointEnd{SHA256: hex.EncodeToString(sum.Sum(nil))}}
+
+	return json.NewEncoder(w).Encode(end)
+}
+
+// decodeCheckpoint is the inverse of encodeCheckpoint.
+//
+// Errors: ErrDamaged; ErrFormat if a newer zot wrote it.
+func decodeCheckpoint(r io.Reader) (*state, error) {
+	st := newState()
+	sum := sha256.New()
+	lines := bufio.NewReaderSize(r, 1<<16)
+
+	for {
+		raw, err := lines.ReadBytes('\n')
+		if err != nil {
+			return nil, fmt.Errorf("%w: checkpoint ends early: %w", ErrDamaged, err)
+		}
+
+		var line checkpointLine
+		if err := json.Unmarshal(raw, &line); err != nil {
+			return nil, fmt.Errorf("%w: checkpoint: %w", ErrDamaged, err)
+		}
+
+		if line.End != nil {
+			return st, checkEnd(line.End, hex.EncodeToString(sum.Sum(nil)), st)
+		}
+
+		sum.Write(raw)
+
+		if err := st.take(line); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func checkEnd(end *checkpointEnd, sum string, st *state) error {
+	if end.SHA256 != sum || st.seq == 0 {
+		return fmt.Errorf("%w: checksum of the checkpoint", ErrDamaged)
+	}
+
+	return nil
+}
+
+// take adds what a line of a checkpoint says.
+func (s *state) take(line checkpointLine) error {
+	switch {
+	case line.Head != nil:
+		if line.Head.Format != checkpointFormat {
+			return fmt.Errorf("%w: checkpoint %d; this zot knows %d", ErrFormat, line.Head.Format, checkpointFormat)
+		}
+
+		s.seq, s.adopted, s.extra = line.Head.Seq, line.Head.Adopted, line.Head.Extra
+	case line.Manifest != nil:
+		s.putManifest(line.Manifest)
+	case line.Tag != nil:
+		s.setTag(line.Tag.Name, line.Tag.tagEntry)
+	case line.Hidden != nil:
+		s.hidden.Set(line.Hidden.Digest, line.Hidden.Time)
+	default:
+		return fmt.Errorf("%w: a line of the checkpoint says nothing", ErrDamaged)
+	}
+
+	return nil
+}
+
+// rebuild makes a checkpoint's state from the index.json that was written with it
+// and the manifests that this names. What only the checkpoint knew is lost: times,
+// users, and which blobs were hidden. Without an index.json of ours it is empty.
+func (r *repository) rebuild(ctx context.Context) (*state, error) {
+	data, err := readIndex(ctx, r.log)
+	if err != nil {
+		return nil, err
+	}
+
+	st := newState()
+
+	seq, ours := checkIndex(data)
+	if !ours {
+		return st, nil
+	}
+
+	index, err := parseIndex(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: index.json: %w", ErrDamaged, err)
+	}
+
+	ops, err := r.adoption(ctx, index, nil, st)
+	if err != nil {
+		return nil, err
+	}
+
+	st.fold(Record{Seq: seq, Time: r.store.opts.Now(), Ops: ops})
+	st.extra = index.extra
+
+	return st, nil
+}
+
+// readIndex reads the index.json beside a log; nil if there is none.
+func readIndex(ctx context.Context, log Log) ([]byte, error) {
+	file, err := log.OpenIndex(ctx)
+	if isNotExist(err) {
+		return nil, nil
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("open index.json: %w", err)
+	}
+
+	var data bytes.Buffer
+
+	_, err = data.ReadFrom(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("read index.json: %w", err)
+	}
+
+	return data.Bytes(), nil
+}

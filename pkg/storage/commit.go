@@ -1,0 +1,133 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A commit is a change to a repository: all of it happens, or nothing. Commits that
+// come while others are being appended wait, and then share one append and one
+// flush.
+type commit struct {
+	who string
+
+	// prepare decides against the pending state, in which the commits before it in
+	// the batch have happened, and returns what is to be done. It may run more than
+	// once, and changes nothing.
+	prepare func(pending *state) ([]Op, error)
+
+	done chan struct{}
+	err  error
+}
+
+// commit appends what prepare decides, and returns when that is durable and visible.
+// Once it waits, it waits to the end: the answer must say what happened.
+func (r *repository) commit(who string, prepare func(pending *state) ([]Op, error)) error {
+	c := &commit{who: who, prepare: prepare, done: make(chan struct{})}
+
+	r.mu.Lock()
+	r.queue = append(r.queue, c)
+
+	if !r.committing {
+		r.committing = true
+		r.store.tasks.run(r.appendAll)
+	}
+	r.mu.Unlock()
+
+	<-c.done
+
+	return c.err
+}
+
+// appendAll appends batch after batch until no commit waits.
+func (r *repository) appendAll() {
+	for batch := r.take(); len(batch) > 0; batch = r.take() {
+		err := r.appendBatch(context.Background(), batch) // it serves many callers
+
+		for _, c := range batch {
+			if err != nil {
+				c.err = err
+			}
+
+			close(c.done)
+		}
+	}
+}
+
+func (r *repository) take() []*commit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	batch := r.queue
+	r.queue = nil
+	r.committing = len(batch) > 0
+
+	return batch
+}
+
+// appendBatch commits a batch. It returns an error if nothing of it has happened;
+// then no answer of a prepare counts either, since the commits before it that it saw
+// never were.
+func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
+	for {
+		base := r.visible.Load()
+		pending := base.clone()
+		records := prepareBatch(pending, batch, r.store.opts.Now())
+
+		if len(records) == 0 {
+			return nil
+		}
+
+		err := r.appendRecords(ctx, base, records)
+		if errors.Is(err, ErrConflict) {
+			if err = r.look(ctx); err == nil {
+				continue
+			}
+		}
+
+		if err != nil {
+			return err
+		}
+
+		r.publish(pending)
+		r.store.repos.noteChange(r.name)
+
+		return nil
+	}
+}
+
+// prepareBatch lets each commit decide, in order, and folds what it decided.
+func prepareBatch(pending *state, batch []*commit, now time.Time) []Record {
+	var records []Record
+
+	for _, c := range batch {
+		var ops []Op
+		if ops, c.err = c.prepare(pending); c.err != nil || len(ops) == 0 {
+			continue
+		}
+
+		record := Record{Seq: pending.seq + 1, Time: now, Who: c.who, Ops: ops}
+		pending.fold(record)
+		records = append(records, record)
+	}
+
+	return records
+}
+
+// appendRecords makes records durable. A new repository gets its place in the
+// catalog first: a crash leaves a name too many there, never one too few.
+func (r *repository) appendRecords(ctx context.Context, base *state, records []Record) error {
+	if !base.exists() {
+		if err := r.store.catalog.add(ctx, r.name); err != nil {
+			return err
+		}
+	}
+
+	if err := r.log.Append(ctx, records); err != nil {
+		return fmt.Errorf("append to %s: %w", r.name, err)
+	}
+
+	return r.store.durability.flush(ctx)
+}

@@ -1,0 +1,236 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// keptCheckpoints is how many are kept: the newest, and the one before, whose number
+// index.json may still carry when another program has an old copy of it.
+const keptCheckpoints = 2
+
+// layout is the content of oci-layout (image-spec, "oci-layout file").
+const layout = `{"imageLayoutVersion":"1.0.0"}`
+
+func (l *repoLog) indexPath() string { return l.repo + "/index.json" }
+
+func (l *repoLog) checkpointPath(seq uint64) string {
+	return l.dir + "/" + formatName(checkpointPrefix, seq, checkpointSuffix)
+}
+
+// Checkpoint writes both files under _tmp, flushes, renames, flushes, and only then
+// drops what they cover. A file under its own name is so always whole, even after a
+// power cut, and records go after the checkpoint that covers them is on disk. These
+// flushes are made without Commit, too: what was stored long ago must not be lost.
+//
+// Errors: storage.ErrConflict if another program wrote index.json since Refresh or
+// Load last looked at it.
+func (l *repoLog) Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error {
+	if l.has(seq + 1) {
+		return nil
+	}
+
+	if err := l.checkpoint(ctx, seq, state, index); err != nil {
+		return fmt.Errorf("checkpoint %d of log %s: %w", seq, l.repo, err)
+	}
+
+	return nil
+}
+
+// has says whether there is a checkpoint of number seq or higher.
+func (l *repoLog) has(seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return len(l.checkpoints) > 0 && l.covered() >= seq
+}
+
+func (l *repoLog) checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error {
+	stateTemp, indexTemp, err := l.writeTemps(state, index)
+	if err != nil {
+		return err
+	}
+
+	if err := errors.Join(l.writeLayout(), l.root.flush.flush(ctx), l.foreign()); err != nil {
+		return errors.Join(err, os.Remove(stateTemp), os.Remove(indexTemp))
+	}
+
+	if err := l.root.place(stateTemp, l.checkpointPath(seq)); err != nil {
+		return errors.Join(err, os.Remove(indexTemp))
+	}
+
+	l.noteCheckpoint(seq)
+
+	if err := l.placeIndex(indexTemp); err != nil {
+		return err
+	}
+
+	if err := l.root.flush.flush(ctx); err != nil {
+		return err
+	}
+
+	return l.drop(seq)
+}
+
+// writeTemps writes both files of a checkpoint, under other names.
+func (l *repoLog) writeTemps(state, index func(io.Writer) error) (stateTemp, indexTemp string, err error) {
+	if stateTemp, err = l.root.writeTemp(buffered(state)); err != nil {
+		return "", "", err
+	}
+
+	if indexTemp, err = l.root.writeTemp(buffered(index)); err != nil {
+		return "", "", errors.Join(err, os.Remove(stateTemp))
+	}
+
+	l.root.flush.wrote(stateTemp, indexTemp)
+
+	return stateTemp, indexTemp, nil
+}
+
+func (l *repoLog) noteCheckpoint(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if len(l.checkpoints) == 0 || l.covered() != seq {
+		l.checkpoints = append(l.checkpoints, seq)
+	}
+}
+
+// buffered gathers the small writes of a JSON encoder.
+func buffered(write func(io.Writer) error) func(io.Writer) error {
+	return func(w io.Writer) error {
+		buffer := bufio.NewWriterSize(w, 64<<10)
+
+		return errors.Join(write(buffer), buffer.Flush())
+	}
+}
+
+// foreign is an error if there is an index.json that we neither wrote nor saw.
+func (l *repoLog) foreign() error {
+	now, err := identify(l.indexPath())
+	if err != nil {
+		return err
+	}
+
+	l.indexMu.Lock()
+	defer l.indexMu.Unlock()
+
+	if now.exists && now != l.seen {
+		return fmt.Errorf("%w: another program wrote index.json", storage.ErrConflict)
+	}
+
+	return nil
+}
+
+// placeIndex replaces index.json, without Refresh taking it for another program's.
+func (l *repoLog) placeIndex(temp string) error {
+	coming, err := identify(temp)
+	if err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+
+	l.expect(&coming)
+	err = l.root.place(temp, l.indexPath())
+
+	l.indexMu.Lock()
+	defer l.indexMu.Unlock()
+
+	l.coming = nil
+	if err == nil {
+		l.seen = coming
+	}
+
+	return err
+}
+
+func (l *repoLog) expect(coming *identity) {
+	l.indexMu.Lock()
+	defer l.indexMu.Unlock()
+
+	l.coming = coming
+}
+
+// drop removes the journals that are covered, and the checkpoints that are too old.
+func (l *repoLog) drop(seq uint64) error {
+	old, err := l.forget(seq)
+
+	return errors.Join(err, removeAll(old))
+}
+
+// forget returns the files that are not needed behind checkpoint seq. Appends go on
+// in a new journal, so that the present one can go soon, too.
+func (l *repoLog) forget(seq uint64) (old []string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	for len(l.journals) > 0 && l.journals[0].last <= seq {
+		old = append(old, l.journalPath(l.journals[0].name))
+		l.journals = l.journals[1:]
+	}
+
+	for len(l.checkpoints) > keptCheckpoints {
+		old = append(old, l.checkpointPath(l.checkpoints[0]))
+		l.checkpoints = l.checkpoints[1:]
+	}
+
+	l.renew = true
+
+	return old, l.closeFile()
+}
+
+// writeLayout writes oci-layout, if there is none.
+func (l *repoLog) writeLayout() error {
+	path := l.repo + "/oci-layout"
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+
+	temp, err := l.root.writeTemp(whole([]byte(layout)))
+	if err != nil {
+		return err
+	}
+
+	return l.root.place(temp, path)
+}
+
+// identity tells one version of a file from another. The zero value is that of a
+// file that is not there.
+type identity struct {
+	exists bool
+	device uint64
+	inode  uint64
+	size   int64
+	sec    int64 // of its mtime
+	nsec   int64
+}
+
+// identify looks at a file with one call, and next to no garbage: it is called for
+// each request.
+func identify(path string) (identity, error) {
+	var stat unix.Stat_t
+
+	switch err := unix.Stat(path, &stat); {
+	case gone(err):
+		return identity{}, nil
+	case err != nil:
+		return identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+
+	return identity{
+		exists: true,
+		device: uint64(stat.Dev), //nolint:gosec,unconvert // signed on some platforms; only compared
+		inode:  stat.Ino,
+		size:   stat.Size,
+		sec:    stat.Mtim.Sec,
+		nsec:   stat.Mtim.Nsec,
+	}, nil
+}

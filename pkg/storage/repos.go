@@ -1,0 +1,218 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+)
+
+// maxLoaded is how many bytes of memory repositories may take before idle ones are
+// let go.
+const maxLoaded = 256 << 20
+
+// repos holds the repositories that are in memory. One is loaded when it is first
+// used; it stays while it is in use, and as long as there is room.
+type repos struct {
+	store *Store
+
+	mu     sync.Mutex
+	loaded map[RepoName]*place
+	used   int64 // a clock of uses
+
+	// changed is when a repository was last committed to since its checkpoint.
+	changed map[RepoName]time.Time
+}
+
+func newRepos(store *Store) *repos {
+	return &repos{store: store, loaded: map[RepoName]*place{}, changed: map[RepoName]time.Time{}}
+}
+
+// place is where a repository is, or is being loaded.
+type place struct {
+	ready chan struct{} // closed when repo or err is set
+	repo  *repository
+	err   error
+	users int
+	last  int64
+}
+
+// with calls use with the repository, loaded and up to date. The repository is valid
+// only until use returns.
+func (rs *repos) with(ctx context.Context, name RepoName, use func(*repository) error) error {
+	p := rs.enter(name)
+	defer rs.leave(name, p)
+
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+
+	if p.err != nil {
+		return p.err
+	}
+
+	if err := p.repo.look(ctx); err != nil {
+		return err
+	}
+
+	return use(p.repo)
+}
+
+func (rs *repos) enter(name RepoName) *place {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	p, ok := rs.loaded[name]
+	if !ok {
+		p = &place{ready: make(chan struct{}), users: 1} // the loader is one
+		rs.loaded[name] = p
+		rs.store.tasks.run(func() { rs.load(name, p) })
+	}
+
+	rs.used++
+	p.last = rs.used
+	p.users++
+
+	return p
+}
+
+func (rs *repos) load(name RepoName, p *place) {
+	defer rs.leave(name, p)
+
+	p.repo, p.err = openRepo(context.Background(), rs.store, name) // it serves many callers
+	close(p.ready)
+}
+
+// leave ends a use. What could not be loaded, or does not exist, is not kept: names
+// that someone makes up must not fill the memory.
+func (rs *repos) leave(name RepoName, p *place) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	p.users--
+
+	if p.users > 0 {
+		return
+	}
+
+	if p.err != nil || !p.repo.visible.Load().exists() {
+		rs.drop(name, p)
+	}
+}
+
+func (p *place) isReady() bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// drop lets go of a repository that nobody uses. Its log is the truth, so nothing
+// has to be written. rs.mu is held.
+func (rs *repos) drop(name RepoName, p *place) {
+	delete(rs.loaded, name)
+
+	if p.repo == nil {
+		return
+	}
+
+	if err := p.repo.close(); err != nil {
+		rs.store.opts.Log.Warn().Err(err).Str("repository", string(name)).Msg("close log")
+	}
+}
+
+// evict lets go of the repositories that were unused for longest until the rest
+// fits into limit bytes.
+func (rs *repos) evict(limit int64) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	total := int64(0)
+	idle := map[RepoName]*place{}
+
+	for name, p := range rs.loaded {
+		if !p.isReady() || p.repo == nil {
+			continue
+		}
+
+		total += p.repo.visible.Load().weight()
+
+		if p.users == 0 {
+			idle[name] = p
+		}
+	}
+
+	for total > limit && len(idle) > 0 {
+		name := oldest(idle)
+		total -= idle[name].repo.visible.Load().weight()
+		rs.drop(name, idle[name])
+		delete(idle, name)
+	}
+}
+
+func oldest(places map[RepoName]*place) RepoName {
+	var found RepoName
+
+	for name, p := range places {
+		if found == "" || p.last < places[found].last {
+			found = name
+		}
+	}
+
+	return found
+}
+
+// noteChange remembers that a repository was committed to.
+func (rs *repos) noteChange(name RepoName) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	rs.changed[name] = rs.store.opts.Now()
+}
+
+// eachChanged calls use with every repository that was noted, and when. It is
+// forgotten where use says that it is done.
+func (rs *repos) eachChanged(ctx context.Context, use func(r *repository, last time.Time) (done bool, err error)) error {
+	rs.mu.Lock()
+	changed := maps.Clone(rs.changed)
+	rs.mu.Unlock()
+
+	var failed []error
+
+	for name, last := range changed {
+		failed = append(failed, rs.with(ctx, name, func(r *repository) error {
+			done, err := use(r, last)
+			if done {
+				rs.forgetChange(name, last)
+			}
+
+			return err
+		}))
+	}
+
+	return errors.Join(failed...)
+}
+
+func (rs *repos) forgetChange(name RepoName, last time.Time) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	if rs.changed[name].Equal(last) {
+		delete(rs.changed, name)
+	}
+}
+
+// closeAll lets go of all. No call is under way.
+func (rs *repos) closeAll() {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	for name, p := range rs.loaded {
+		rs.drop(name, p)
+	}
+}

@@ -1,0 +1,273 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/tidwall/btree"
+)
+
+// state is what a repository holds: the fold of its records. A published state is
+// never changed. clone copies it in constant time (the trees share their nodes), the
+// copy takes a batch of records, and is published when those are durable. So a
+// reader needs no lock, and what it reads belongs together.
+type state struct {
+	seq       uint64 // of the last record folded; 0 = the repository does not exist
+	tags      *btree.Map[Tag, tagEntry]
+	tagged    *btree.BTreeG[tagPair] // the same by digest
+	manifests *btree.Map[digest.Digest, *ManifestRecord]
+	refs      *btree.Map[digest.Digest, ref]
+	referrers *btree.BTreeG[referrerPair]
+	hidden    *btree.Map[digest.Digest, time.Time]
+
+	// adopted is the digest of the newest index.json of another program that the
+	// records cover, extra what that had at its top beside our fields.
+	adopted digest.Digest
+	extra   json.RawMessage
+}
+
+type tagEntry struct {
+	Digest digest.Digest   `json:"digest"`
+	Time   time.Time       `json:"time"`
+	Who    string          `json:"who,omitempty"`
+	Extra  json.RawMessage `json:"extra,omitempty"`
+}
+
+type tagPair struct {
+	digest digest.Digest
+	tag    Tag
+}
+
+type referrerPair struct {
+	subject  digest.Digest
+	manifest *ManifestRecord
+}
+
+// ref counts the manifests that name a digest.
+type ref struct {
+	count   int
+	indexes int   // how many of them are indexes, naming a manifest
+	size    int64 // as verified; -1 = nobody has seen the bytes
+}
+
+func newState() *state {
+	options := btree.Options{NoLocks: true}
+
+	return &state{
+		tags:      new(btree.Map[Tag, tagEntry]),
+		tagged:    btree.NewBTreeGOptions(lessTagPair, options),
+		manifests: new(btree.Map[digest.Digest, *ManifestRecord]),
+		refs:      new(btree.Map[digest.Digest, ref]),
+		referrers: btree.NewBTreeGOptions(lessReferrerPair, options),
+		hidden:    new(btree.Map[digest.Digest, time.Time]),
+	}
+}
+
+func lessTagPair(a, b tagPair) bool {
+	return a.digest < b.digest || a.digest == b.digest && a.tag < b.tag
+}
+
+func lessReferrerPair(a, b referrerPair) bool {
+	return a.subject < b.subject || a.subject == b.subject && a.manifest.Digest < b.manifest.Digest
+}
+
+func (s *state) clone() *state {
+	next := *s
+	next.tags = s.tags.Copy()
+	next.tagged = s.tagged.Copy()
+	next.manifests = s.manifests.Copy()
+	next.refs = s.refs.Copy()
+	next.referrers = s.referrers.Copy()
+	next.hidden = s.hidden.Copy()
+
+	return &next
+}
+
+// exists says whether anything was ever committed.
+func (s *state) exists() bool { return s.seq > 0 }
+
+// resolve finds the manifest that a reference names.
+//
+// Errors: ErrRepoUnknown, ErrManifestUnknown.
+func (s *state) resolve(reference Reference) (*ManifestRecord, error) {
+	if !s.exists() {
+		return nil, ErrRepoUnknown
+	}
+
+	dgst := reference.Digest
+	if reference.Tag != "" {
+		entry, _ := s.tags.Get(reference.Tag)
+		dgst = entry.Digest
+	}
+
+	record, ok := s.manifests.Get(dgst)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrManifestUnknown, reference)
+	}
+
+	return record, nil
+}
+
+// sizeOf returns the verified size of a manifest, or of what a manifest names.
+func (s *state) sizeOf(dgst digest.Digest) (int64, bool) {
+	if record, ok := s.manifests.Get(dgst); ok {
+		return record.Size, true
+	}
+
+	r, ok := s.refs.Get(dgst)
+
+	return r.size, ok && r.size >= 0
+}
+
+// inUse says whether deleting the bytes of dgst would break a manifest.
+func (s *state) inUse(dgst digest.Digest) bool {
+	if _, ok := s.manifests.Get(dgst); ok {
+		return true
+	}
+
+	_, ok := s.refs.Get(dgst)
+
+	return ok
+}
+
+// inIndex says whether an index names the manifest dgst.
+func (s *state) inIndex(dgst digest.Digest) bool {
+	r, _ := s.refs.Get(dgst)
+
+	return r.indexes > 0
+}
+
+func (s *state) isHidden(dgst digest.Digest) bool {
+	_, ok := s.hidden.Get(dgst)
+
+	return ok
+}
+
+// fold takes a record in. Only a state that is not published yet may be changed.
+func (s *state) fold(record Record) {
+	s.seq = record.Seq
+
+	for _, op := range record.Ops {
+		s.apply(record, op)
+	}
+}
+
+func (s *state) apply(record Record, op Op) {
+	switch op.Kind {
+	case OpPutManifest:
+		manifest := *op.Manifest
+		manifest.Pushed, manifest.Who = record.Time, record.Who
+		s.putManifest(&manifest)
+	case OpDeleteManifest:
+		s.deleteManifest(op.Digest)
+	case OpSetTag:
+		s.setTag(op.Tag, tagEntry{Digest: op.Digest, Time: record.Time, Who: record.Who, Extra: op.Extra})
+	case OpDeleteTag:
+		s.deleteTag(op.Tag)
+	case OpHideBlob:
+		s.hidden.Set(op.Digest, record.Time)
+	case OpShowBlob:
+		s.hidden.Delete(op.Digest)
+	case OpAdoptIndex:
+		s.adopted, s.extra = op.Digest, op.Extra
+	}
+}
+
+func (s *state) setTag(tag Tag, entry tagEntry) {
+	s.deleteTag(tag)
+	s.tags.Set(tag, entry)
+	s.tagged.Set(tagPair{digest: entry.Digest, tag: tag})
+}
+
+func (s *state) deleteTag(tag Tag) {
+	if old, ok := s.tags.Delete(tag); ok {
+		s.tagged.Delete(tagPair{digest: old.Digest, tag: tag})
+	}
+}
+
+func (s *state) putManifest(manifest *ManifestRecord) {
+	s.dropManifest(manifest.Digest)
+	s.manifests.Set(manifest.Digest, manifest)
+	s.hidden.Delete(manifest.Digest)
+	s.count(manifest, 1)
+
+	if manifest.Subject != "" {
+		s.referrers.Set(referrerPair{subject: manifest.Subject, manifest: manifest})
+	}
+}
+
+// deleteManifest removes a manifest and all tags that point to it.
+func (s *state) deleteManifest(dgst digest.Digest) {
+	for _, tag := range s.tagsOf(dgst) {
+		s.deleteTag(tag)
+	}
+
+	s.dropManifest(dgst)
+}
+
+func (s *state) tagsOf(dgst digest.Digest) []Tag {
+	var tags []Tag
+
+	s.tagged.Ascend(tagPair{digest: dgst}, func(pair tagPair) bool {
+		if pair.digest != dgst {
+			return false
+		}
+
+		tags = append(tags, pair.tag)
+
+		return true
+	})
+
+	return tags
+}
+
+func (s *state) dropManifest(dgst digest.Digest) {
+	old, ok := s.manifests.Delete(dgst)
+	if !ok {
+		return
+	}
+
+	s.count(old, -1)
+
+	if old.Subject != "" {
+		s.referrers.Delete(referrerPair{subject: old.Subject, manifest: old})
+	}
+}
+
+// count adds n to the counts of all that manifest names.
+func (s *state) count(manifest *ManifestRecord, n int) {
+	for _, blob := range manifest.Blobs {
+		s.countRef(blob, n, 0)
+	}
+
+	for _, child := range manifest.Manifests {
+		s.countRef(child, n, n)
+	}
+}
+
+func (s *state) countRef(named Ref, n, indexes int) {
+	r, ok := s.refs.Get(named.Digest)
+	if !ok {
+		r.size = -1
+	}
+
+	r.count += n
+	r.indexes += indexes
+	r.size = max(r.size, named.Size)
+
+	if r.count == 0 {
+		s.refs.Delete(named.Digest)
+
+		return
+	}
+
+	s.refs.Set(named.Digest, r)
+}
+
+// weight estimates the memory that the state takes, in bytes. The figures per entry
+// are sizes of the structs with their strings and a share of the tree's nodes.
+func (s *state) weight() int64 {
+	return 2048 + 200*int64(s.tags.Len()) + 500*int64(s.manifests.Len()) + 150*int64(s.refs.Len())
+}

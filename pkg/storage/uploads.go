@@ -1,0 +1,214 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/opencontainers/go-digest"
+)
+
+// noteEvery is after how many bytes the hash state is saved again. What was hashed
+// since is read again after a restart; an upload shorter than this is never noted.
+const noteEvery = 4 << 20
+
+// session is an upload in progress. Whoever holds it is the only one to use it.
+type session struct {
+	key      string
+	up       Upload
+	digester *digester
+	noted    int64 // size of the upload when its hash state was last saved
+}
+
+// StartUpload implements Uploads.
+func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algorithm) (UploadStatus, error) {
+	if alg == "" {
+		alg = digest.Canonical
+	}
+
+	if err := CheckAlgorithm(alg); err != nil {
+		return UploadStatus{}, err
+	}
+
+	id := uuid.NewString()
+	key := uploadKey(repo, id)
+
+	up, err := s.driver.CreateUpload(ctx, key)
+	if err != nil {
+		return UploadStatus{}, fmt.Errorf("start upload: %w", err)
+	}
+
+	session := &session{key: key, up: up, digester: newDigester(alg)}
+	if alg != digest.Canonical {
+		err = session.save(ctx) // what was announced must be known after a restart
+	}
+
+	s.sessions.release(session)
+
+	return UploadStatus{ID: id}, err
+}
+
+// StatUpload implements Uploads.
+func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (UploadStatus, error) {
+	status := UploadStatus{ID: id}
+	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+		status.Size = session.up.Size()
+
+		return false, nil
+	})
+
+	return status, err
+}
+
+// AppendUpload implements Uploads.
+func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error) {
+	status := UploadStatus{ID: id}
+	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+		err = s.append(ctx, session, chunk)
+		status.Size = session.up.Size()
+
+		return false, err
+	})
+
+	return status, err
+}
+
+// FinishUpload implements Uploads.
+func (s *Store) FinishUpload(
+	ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string,
+) (int64, error) {
+	size := int64(0)
+	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+		before := session.up.Size()
+		if err := s.append(ctx, session, chunk); err != nil {
+			return false, err
+		}
+
+		size = session.up.Size()
+
+		err = session.digester.verify(ctx, session.up, s.opts.Buffers, dgst)
+		ctx := context.WithoutCancel(ctx) // all bytes are here: finish, even if the client has gone
+
+		if errors.Is(err, ErrDigestMismatch) && size > before {
+			return true, errors.Join(err, session.up.Abort(ctx))
+		}
+
+		if err != nil {
+			return false, err
+		}
+
+		return true, s.repos.with(ctx, repo, func(r *repository) error {
+			return s.place(ctx, r, dgst, session.up, who)
+		})
+	})
+
+	return size, err
+}
+
+// CancelUpload implements Uploads.
+func (s *Store) CancelUpload(ctx context.Context, repo RepoName, id string) error {
+	return s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+		return true, session.up.Abort(ctx)
+	})
+}
+
+// withUpload calls use with an upload that nobody else uses meanwhile. An upload that
+// is said to be over, and of which something is left because that failed, can be
+// resumed.
+func (s *Store) withUpload(
+	ctx context.Context, repo RepoName, id string, use func(*session) (over bool, err error),
+) error {
+	if _, err := uuid.Parse(id); err != nil || len(id) != len(uuid.Nil.String()) {
+		return fmt.Errorf("%w: %q", ErrUploadUnknown, id)
+	}
+
+	session, err := s.sessions.acquire(ctx, uploadKey(repo, id))
+	if err != nil {
+		return err
+	}
+
+	over, err := use(session)
+	if over {
+		return errors.Join(err, s.sessions.forget(session))
+	}
+
+	s.sessions.release(session)
+
+	return err
+}
+
+// append adds a chunk to the upload. Whatever arrives is kept.
+func (s *Store) append(ctx context.Context, session *session, chunk Chunk) error {
+	if chunk.Body == nil {
+		return nil
+	}
+
+	if size := session.up.Size(); chunk.Offset >= 0 && chunk.Offset != size {
+		return &OffsetError{Have: size, Got: chunk.Offset}
+	}
+
+	if err := session.digester.catchUp(ctx, session.up, s.opts.Buffers); err != nil {
+		return err
+	}
+
+	before := session.up.Size()
+	err := (&copier{session: session, buffers: s.opts.Buffers, now: s.opts.Now}).copy(ctx, chunk.Body)
+
+	if session.up.Size()-session.noted >= noteEvery {
+		err = errors.Join(err, session.save(ctx))
+	}
+
+	if n := session.up.Size() - before; err == nil && chunk.Length >= 0 && n != chunk.Length {
+		return fmt.Errorf("%w: %d bytes were announced, %d came", ErrSize, chunk.Length, n)
+	}
+
+	return err
+}
+
+// save keeps the hash state with the upload.
+func (session *session) save(ctx context.Context) error {
+	note, err := session.digester.note()
+	if err != nil {
+		return err
+	}
+
+	data, err := json.Marshal(note)
+	if err != nil {
+		return fmt.Errorf("save hash state: %w", err)
+	}
+
+	if err := session.up.Save(ctx, data); err != nil {
+		return fmt.Errorf("save hash state: %w", err)
+	}
+
+	session.noted = session.up.Size()
+
+	return nil
+}
+
+// resume opens an upload that is not in memory.
+func resume(ctx context.Context, driver Driver, key string) (*session, error) {
+	up, data, err := driver.ResumeUpload(ctx, key)
+	if isNotExist(err) {
+		return nil, ErrUploadUnknown
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("resume upload: %w", err)
+	}
+
+	var note digesterNote
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &note); err != nil {
+			note = digesterNote{} // hash from the start
+		}
+	}
+
+	return &session{key: key, up: up, digester: digesterFrom(note, up.Size()), noted: note.Hashed}, nil
+}
+
+// sessionIdle is how long an upload that nobody uses is kept open.
+const sessionIdle = time.Minute
