@@ -48,9 +48,14 @@ func (r *repository) checkpoint(ctx context.Context) error {
 		return nil
 	}
 
-	err := r.log.Checkpoint(ctx, st.seq,
-		func(w io.Writer) error { return encodeCheckpoint(w, st) },
-		func(w io.Writer) error { return encodeIndex(w, st) })
+	err := r.writeCheckpoint(ctx, st)
+	if errors.Is(err, ErrConflict) { // another program wrote index.json: take that in first
+		if err = r.look(ctx); err == nil {
+			st = r.visible.Load()
+			err = r.writeCheckpoint(ctx, st)
+		}
+	}
+
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", r.name, err)
 	}
@@ -59,6 +64,12 @@ func (r *repository) checkpoint(ctx context.Context) error {
 	r.foreign.Store(false)
 
 	return nil
+}
+
+func (r *repository) writeCheckpoint(ctx context.Context, st *state) error {
+	return r.log.Checkpoint(ctx, st.seq,
+		func(w io.Writer) error { return encodeCheckpoint(w, st) },
+		func(w io.Writer) error { return encodeIndex(w, st) })
 }
 
 // checkpointLine is one line of a checkpoint. Exactly one field is set.

@@ -304,3 +304,39 @@ func (b *boltTest) load(ctx context.Context) {
 		}
 	}
 }
+
+// An old copy is sound, and was ours.
+func TestOldCopyWhileServing(t *testing.T) {
+	put := map[string]func(b *boltTest, old []byte){
+		"copied over": func(b *boltTest, old []byte) { b.must(os.WriteFile(b.file(), old, 0o600)) },
+		"copied over, unseen": func(b *boltTest, old []byte) {
+			overwrite(b, 0, old)
+			b.blindfold()
+		},
+		"renamed over": func(b *boltTest, old []byte) {
+			b.must(os.WriteFile(b.file()+".old", old, 0o600))
+			b.must(os.Rename(b.file()+".old", b.file()))
+		},
+	}
+
+	for name, replace := range put {
+		t.Run(name, func(t *testing.T) {
+			b := newBoltTest(t)
+			b.mustOpen()
+			b.fill(filled)
+			old := b.read()
+
+			b.must(b.DeleteBlob(t.Context(), testDigest(0), "first"))
+			b.mustFlush()
+			replace(b, old)
+
+			b.wantKnown(filled, 0)
+			b.wantLogged(zerolog.WarnLevel, 1)
+			b.mustFlush()
+			b.wantAside("cache.db.damaged-1")
+			b.fill(filled)
+			b.wantKnown(filled, filled)
+			b.mustClose()
+		})
+	}
+}

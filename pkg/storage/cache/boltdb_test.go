@@ -31,3 +31,7 @@ func openBoltDB(tb testing.TB) storage.Cache {
 func TestBoltDB(t *testing.T) {
 	storagetest.TestCache(t, func(t *testing.T) storage.Cache { return openBoltDB(t) })
 }
+
+func BenchmarkBoltDB(b *testing.B) {
+	storagetest.BenchmarkCache(b, func(b *testing.B) storage.Cache { return openBoltDB(b) })
+}

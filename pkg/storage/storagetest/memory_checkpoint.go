@@ -98,3 +98,15 @@ func (l *memLog) OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser,
 
 	return nil, missing(fmt.Sprintf("%scheckpoint %d", l.prefix, seq))
 }
+
+// DamageCheckpoints flips a byte in each checkpoint of a log.
+func (m *Memory) DamageCheckpoints(prefix string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	for i, checkpoint := range m.logs[prefix].checkpoints {
+		body := bytes.Clone(checkpoint.body)
+		body[len(body)/2] ^= 1
+		m.logs[prefix].checkpoints[i].body = body
+	}
+}

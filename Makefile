@@ -1,0 +1,149 @@
+# make help lists what there is. GO, FUZZTIME and the versions may be set from outside.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+GO        ?= go
+FUZZTIME  ?= 20s
+BIN       := $(CURDIR)/bin
+TOOLS     := $(BIN)/tools
+
+# What the suites run, at versions that are changed on purpose only.
+GOLANGCI_VERSION     := v2.15.0
+CONFORMANCE_VERSION  := v0.0.0-20260831232431-97274622c111
+CRANE_VERSION        := v0.22.1
+REGCTL_VERSION       := v0.11.7
+ORAS_VERSION         := v1.3.6
+DISTRIBUTION_VERSION := v3.1.2
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# The time of the commit, not of the build: the same sources give the same binary.
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+
+CLI     := zotregistry.io/zot/pkg/cli
+LDFLAGS := -s -w -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(COMMIT) -X $(CLI).Date=$(DATE)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+# suite NAME COMMAND... prints the name, the verdict and the time; strict fails if a
+# test was skipped.
+SUITE  := test/suite.sh
+STRICT := $(BIN)/strict
+export ZOT_BINARY := $(BIN)/zot
+export TOOLS
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## --- build and run
+
+.PHONY: build
+build: ## build bin/zot, static, for this machine
+	$(BUILD) -o $(BIN)/zot ./cmd/zot
+
+.PHONY: binaries
+binaries: ## build for all platforms into dist/
+	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/zot-linux-amd64 ./cmd/zot
+	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/zot-linux-arm64 ./cmd/zot
+	GOOS=darwin GOARCH=arm64 $(BUILD) -o dist/zot-darwin-arm64 ./cmd/zot
+
+.PHONY: run
+run: build ## build, and serve ./zot-data on 127.0.0.1:8080
+	$(BIN)/zot serve
+
+.PHONY: clean
+clean: ## remove what make made (not ./zot-data)
+	rm -rf bin dist
+
+## --- tests; CONTRIBUTING.md says how many minutes each takes
+
+.PHONY: test
+test: ## all that Go and what it installs can test
+	@$(SUITE) "make test" $(MAKE) --no-print-directory build vet lint unit conformance fuzz cross
+
+.PHONY: test-all
+test-all: ## what needs other programs too: clients, a C compiler (run make test first)
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race crash clients
+
+.PHONY: vet
+vet: ## go vet, the suites behind build tags too
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash ./...
+
+.PHONY: unit
+unit: $(STRICT) ## unit tests
+	@$(SUITE) unit test/gotest.sh -shuffle=on -timeout=8m ./...
+
+.PHONY: race
+race: $(STRICT) ## unit tests with the race detector (needs a C compiler)
+	@test/need.sh gcc=gcc,libc6-dev
+	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## linters, the import rules among them
+	@$(SUITE) lint $< run ./...
+
+.PHONY: shellcheck
+shellcheck: ## check the scripts
+	@test/need.sh shellcheck=shellcheck
+	@$(SUITE) shellcheck shellcheck .ci/run test/*.sh
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (20s)
+	@$(SUITE) fuzz test/fuzz.sh $(FUZZTIME)
+
+.PHONY: conformance
+conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) ## the OCI conformance program
+	@CONFORMANCE_PROGRAM=$(TOOLS)/conformance-$(CONFORMANCE_VERSION) CONFORMANCE_RESULTS=$(BIN)/conformance \
+		$(SUITE) conformance test/gotest.sh -tags conformance -count=1 ./test/conformance
+
+.PHONY: clients
+clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, crane, regctl
+	@test/need.sh dockerd=docker.io docker=docker.io podman=podman buildah=buildah skopeo=skopeo
+	@$(SUITE) clients test/gotest.sh -tags clients -count=1 -timeout=15m ./test/clients
+
+.PHONY: crash
+crash: build $(STRICT) ## kill -9 and damage to the cache, on the real binary
+	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
+
+.PHONY: cross
+cross: ## does it build for all platforms
+	@$(SUITE) cross $(MAKE) --no-print-directory binaries
+
+.PHONY: bench
+bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution
+	@$(SUITE) bench $(GO) run ./test/bench -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
+
+## --- tools, each installed once at its version
+
+$(STRICT): $(wildcard test/strict/*.go)
+	@$(GO) build -o $@ ./test/strict
+
+# install MODULE@VERSION gives a target whose name carries the version the program that
+# "go install" made, under the name that the clients suite calls it by as well.
+define install
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) CGO_ENABLED=0 $(GO) install $(1)@$(2)
+	@cp $(TOOLS)/$(notdir $(1)) $@
+endef
+
+.PHONY: client-tools
+client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_VERSION))
+
+$(TOOLS)/conformance-$(CONFORMANCE_VERSION):
+	$(call install,github.com/opencontainers/distribution-spec/conformance,$(CONFORMANCE_VERSION))
+
+$(TOOLS)/crane-$(CRANE_VERSION):
+	$(call install,github.com/google/go-containerregistry/cmd/crane,$(CRANE_VERSION))
+
+$(TOOLS)/regctl-$(REGCTL_VERSION):
+	$(call install,github.com/regclient/regclient/cmd/regctl,$(REGCTL_VERSION))
+
+$(TOOLS)/oras-$(ORAS_VERSION):
+	$(call install,oras.land/oras/cmd/oras,$(ORAS_VERSION))
+
+$(TOOLS)/registry-$(DISTRIBUTION_VERSION):
+	$(call install,github.com/distribution/distribution/v3/cmd/registry,$(DISTRIBUTION_VERSION))

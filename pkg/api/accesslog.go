@@ -1,0 +1,83 @@
+package api
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// logRequest writes the one line of a request. The query is left out: it may hold
+// what is secret.
+func (s *Server) logRequest(w *response, r *request, err error) {
+	status := w.status
+	if err != nil {
+		status = problemOf(err).status
+	}
+
+	event := s.log.WithLevel(logLevel(r, status))
+	if event == nil {
+		return
+	}
+
+	if err != nil {
+		event = event.Err(err)
+	}
+
+	var crash *panicError
+	if errors.As(err, &crash) {
+		event = event.Bytes("stack", crash.stack)
+	}
+
+	event.Str("method", r.Method).Str("path", r.URL.Path).
+		Int("status", status).Int64("bytes", w.bytes).
+		Dur("duration", time.Since(r.start)).
+		Str("user", r.who).Str("remote", r.RemoteAddr).
+		Str("request", r.id).Msg("request")
+}
+
+// logLevel is error for what a person should look at.
+func logLevel(r *request, status int) zerolog.Level {
+	switch {
+	case r.endpoint.health():
+		return zerolog.DebugLevel
+	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable:
+		return zerolog.ErrorLevel
+	case status == http.StatusServiceUnavailable:
+		return zerolog.WarnLevel
+	}
+
+	return zerolog.InfoLevel
+}
+
+// requestIDs gives each request a name: that of the proxy before us, or one that is
+// unique over all processes.
+type requestIDs struct {
+	process string
+	last    atomic.Uint64
+}
+
+func newRequestIDs() *requestIDs { return &requestIDs{process: rand.Text()[:8]} }
+
+// maxRequestID bounds what is taken from a proxy, in characters.
+const maxRequestID = 64
+
+func (ids *requestIDs) of(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxRequestID && plainText(id) {
+		return id
+	}
+
+	return ids.process + "-" + strconv.FormatUint(ids.last.Add(1), 36)
+}
+
+// plainText says whether s has nothing that could mean something in a header or log.
+func plainText(s string) bool {
+	return strings.IndexFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
+	}) < 0
+}

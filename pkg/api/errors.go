@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// Errors of requests that never reach a role.
+var (
+	errNoEndpoint   = errors.New("no such endpoint")
+	errMethod       = errors.New("method not allowed")
+	errUnauthorized = errors.New("authentication required")
+	errQuery        = errors.New("invalid query")
+	errHeader       = errors.New("invalid header")
+	errTooLarge     = errors.New("manifest is too large")
+	errTooManyTags  = errors.New("too many tags")
+	errTagName      = errors.New("not a name for a tag")
+)
+
+// statusClientGone stands in the log for a client that left; no one sees it. The
+// number is nginx's.
+const statusClientGone = 499
+
+// maxProblems is how many digests of a MissingError are told.
+const maxProblems = 100
+
+// problem is what a client is told of an error: a status, and a code of the
+// distribution-spec ("Error Codes").
+type problem struct {
+	status int
+	code   string
+}
+
+// unknown is our own fault: the spec lists codes for 4xx only.
+var unknown = problem{http.StatusInternalServerError, "UNKNOWN"}
+
+// problems maps errors to what a client is told. The first row that matches counts.
+// The spec has no code for some: those get the nearest.
+var problems = []struct {
+	match func(error) bool
+	problem
+}{
+	{clientGone, problem{statusClientGone, "UNKNOWN"}},
+	{bodyFails(os.ErrDeadlineExceeded), problem{http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID"}},
+	{bodyFails(io.ErrUnexpectedEOF), problem{http.StatusBadRequest, "SIZE_INVALID"}},
+	{as[*bodyError], problem{http.StatusBadRequest, "BLOB_UPLOAD_INVALID"}},
+
+	{is(errNoEndpoint), problem{http.StatusNotFound, "UNSUPPORTED"}},
+	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
+	{is(errUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
+	{is(errQuery), problem{http.StatusBadRequest, "UNSUPPORTED"}},
+	{is(errHeader), problem{http.StatusBadRequest, "UNSUPPORTED"}},
+	{is(errTooLarge), problem{http.StatusRequestEntityTooLarge, "SIZE_INVALID"}},
+	{is(errTooManyTags), problem{http.StatusRequestURITooLong, "UNSUPPORTED"}},
+	{is(errTagName), problem{http.StatusBadRequest, "MANIFEST_INVALID"}},
+
+	{as[*storage.OffsetError], problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"}},
+	{as[*storage.MissingError], problem{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN"}},
+	{as[*storage.ManifestError], problem{http.StatusBadRequest, "MANIFEST_INVALID"}},
+
+	{is(storage.ErrNameInvalid), problem{http.StatusBadRequest, "NAME_INVALID"}},
+	{is(storage.ErrTagInvalid), problem{http.StatusNotFound, "MANIFEST_UNKNOWN"}},
+	{is(storage.ErrDigestInvalid), problem{http.StatusBadRequest, "DIGEST_INVALID"}},
+	{is(storage.ErrDigestMismatch), problem{http.StatusBadRequest, "DIGEST_INVALID"}},
+	{is(storage.ErrSize), problem{http.StatusBadRequest, "SIZE_INVALID"}},
+	{is(storage.ErrRange), problem{http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID"}},
+	{is(storage.ErrRepoUnknown), problem{http.StatusNotFound, "NAME_UNKNOWN"}},
+	{is(storage.ErrBlobUnknown), problem{http.StatusNotFound, "BLOB_UNKNOWN"}},
+	{is(storage.ErrManifestUnknown), problem{http.StatusNotFound, "MANIFEST_UNKNOWN"}},
+	{is(storage.ErrUploadUnknown), problem{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"}},
+	{is(storage.ErrUploadBusy), problem{http.StatusConflict, "BLOB_UPLOAD_INVALID"}},
+	{is(storage.ErrInUse), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
+	{is(storage.ErrPrecondition), problem{http.StatusPreconditionFailed, "DENIED"}},
+	{is(storage.ErrConflict), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
+	{is(storage.ErrClosed), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
+}
+
+// problemOf finds the row of an error; what is in none is our own fault.
+func problemOf(err error) problem {
+	for _, row := range problems {
+		if row.match(err) {
+			return row.problem
+		}
+	}
+
+	return unknown
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func as[E error](err error) bool {
+	var target E
+
+	return errors.As(err, &target)
+}
+
+// bodyFails matches a request's body that broke with cause.
+func bodyFails(cause error) func(error) bool {
+	return func(err error) bool {
+		var broken *bodyError
+
+		return errors.As(err, &broken) && errors.Is(broken.err, cause)
+	}
+}
+
+// clientGone says whether an error came of the client's leaving, or of its not
+// taking what was sent.
+func clientGone(err error) bool {
+	var broken *bodyError
+	if errors.As(err, &broken) {
+		return errors.Is(broken.err, syscall.ECONNRESET)
+	}
+
+	return errors.Is(err, context.Canceled) || as[*sendError](err) && !sourceFault(err)
+}
+
+// sourceFault says whether bytes could not be sent because they could not be read.
+// For a file that sendfile(2) sends, the error number must tell.
+func sourceFault(err error) bool {
+	return as[*sourceError](err) || as[*fs.PathError](err) ||
+		errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE)
+}
+
+// errorBody is the body of an error: distribution-spec, "Error Codes".
+type errorBody struct {
+	Errors []errorEntry `json:"errors"`
+}
+
+type errorEntry struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Detail  any    `json:"detail,omitempty"`
+}
+
+// writeError tells the client about err, in place of an answer.
+func writeError(w *response, r *request, err error) {
+	p := problemOf(err)
+
+	switch p.status {
+	case http.StatusServiceUnavailable, http.StatusConflict:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusRequestTimeout:
+		w.Header().Set("Connection", "close")
+	}
+
+	// What the handler had set for its answer does not describe this one.
+	for _, name := range []string{"Etag", "Docker-Content-Digest", "Accept-Ranges"} {
+		w.Header().Del(name)
+	}
+
+	data, failed := json.Marshal(errorBody{Errors: entries(p, r.id, err)})
+	if failed != nil { // strings and numbers: it cannot
+		data = []byte(`{"errors":[{"code":"UNKNOWN"}]}`)
+	}
+
+	// The log has the reason that the client gets no more: writing failed.
+	_ = sendJSON(w, p.status, "application/json", data)
+}
+
+// entries says what went wrong. Of our own faults the client learns only the request
+// id: messages may name files.
+func entries(p problem, id string, err error) []errorEntry {
+	if p.status >= http.StatusInternalServerError {
+		text := fmt.Sprintf("%s; the log of zot has more under request id %s", http.StatusText(p.status), id)
+
+		return []errorEntry{{Code: p.code, Message: text}}
+	}
+
+	var missing *storage.MissingError
+	if !errors.As(err, &missing) {
+		return []errorEntry{{Code: p.code, Message: err.Error(), Detail: detailOf(err)}}
+	}
+
+	var all []errorEntry
+
+	for _, dgst := range missing.Digests[:min(len(missing.Digests), maxProblems)] {
+		text := "the repository does not hold " + dgst.String() + ", or holds it with another size"
+		all = append(all, errorEntry{Code: p.code, Message: text, Detail: map[string]string{"digest": dgst.String()}})
+	}
+
+	return all
+}
+
+// detailOf is what travels with an error for a program to read; nil if nothing does.
+func detailOf(err error) any {
+	var (
+		offset   *storage.OffsetError
+		manifest *storage.ManifestError
+	)
+
+	switch {
+	case errors.As(err, &offset):
+		return map[string]int64{"offset": offset.Have}
+	case errors.As(err, &manifest):
+		return map[string]string{"field": manifest.Field, "reason": manifest.Reason}
+	}
+
+	return nil
+}
+
+// sendJSON sends a body whole.
+func sendJSON(w *response, status int, mediaType string, data []byte) error {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+
+	if _, err := w.Write(data); err != nil {
+		return fmt.Errorf("send answer: %w", err)
+	}
+
+	return nil
+}

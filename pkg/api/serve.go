@@ -1,0 +1,152 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// request is a request, parsed.
+type request struct {
+	*http.Request
+	target
+
+	query url.Values
+	who   string // the user; "" = anonymous
+	id    string // in the log and in X-Request-Id
+	start time.Time
+}
+
+// handler answers a request, or returns an error for writeError. It sends nothing
+// before it is sure.
+type handler func(w *response, r *request) error
+
+// methods are the handlers of an endpoint.
+type methods map[string]handler
+
+// allow is the value of an Allow header, without the methods named.
+func (m methods) allow(without ...string) string {
+	names := []string{http.MethodOptions}
+
+	for name := range m {
+		if !slices.Contains(without, name) {
+			names = append(names, name)
+		}
+	}
+
+	slices.Sort(names)
+
+	return strings.Join(names, ", ")
+}
+
+// panicError is a bug of ours that a handler ran into.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// serve answers one request, and writes one line about it.
+func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
+	w := newResponse(rw, hr, s.cfg.WriteTimeout)
+	w.disarm()
+
+	r := &request{Request: hr, start: time.Now(), id: s.ids.of(hr)}
+
+	if hr.Body != nil && hr.Body != http.NoBody {
+		b := newBody(hr.Body, w.ctl, s.cfg.ReadTimeout)
+		hr.Body = b
+
+		defer b.finish()
+	}
+
+	w.Header().Set("X-Request-Id", r.id)
+
+	err := s.guard(w, r)
+	begun := w.status != 0
+
+	if err != nil && !begun {
+		writeError(w, r, err)
+	}
+
+	s.logRequest(w, r, err)
+
+	if err != nil && begun {
+		// Headers promised more than we can send: the client must not take what it
+		// has for the whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// guard turns a panic into an error.
+func (s *Server) guard(w *response, r *request) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{value: value, stack: debug.Stack()}
+		}
+	}()
+
+	return s.route(w, r)
+}
+
+// route finds the handler, once the user is known.
+func (s *Server) route(w *response, r *request) error {
+	parsed, err := parseTarget(r.URL.Path)
+	r.target = parsed
+
+	if strings.HasPrefix(r.URL.Path, "/v2") {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	}
+
+	s.allowOrigin(w, r)
+
+	if errors.Is(err, errNoEndpoint) {
+		return err
+	}
+
+	if r.Method == http.MethodOptions {
+		return s.options(w, r)
+	}
+
+	if err := s.authenticate(w, r); err != nil {
+		return err
+	}
+
+	if err != nil {
+		return tagName(r, err)
+	}
+
+	return s.call(w, r)
+}
+
+// call calls the handler for the request's method.
+func (s *Server) call(w *response, r *request) error {
+	endpoint := s.routes[r.endpoint]
+
+	handle, ok := endpoint[r.Method]
+	if !ok {
+		w.Header().Set("Allow", endpoint.allow())
+
+		return fmt.Errorf("%w: %s", errMethod, r.Method)
+	}
+
+	var err error
+	if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return fmt.Errorf("%w: %w", errQuery, err)
+	}
+
+	err = handle(w, r)
+	if errors.Is(err, storage.ErrInUse) {
+		w.Header().Set("Allow", endpoint.allow(http.MethodDelete))
+	}
+
+	return err
+}

@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+const (
+	// headerTimeout bounds the headers of a request, which are small, as a whole.
+	headerTimeout = 30 * time.Second
+
+	// idleTimeout is how long a connection is kept for the next request.
+	idleTimeout = 2 * time.Minute
+
+	// maxHeader bounds a request's headers and its URL, in bytes: 100 tags of 128
+	// characters and a large token fit.
+	maxHeader = 64 << 10
+)
+
+// Server serves a registry. New, then Listen, then Serve in one goroutine and
+// Shutdown in another.
+type Server struct {
+	cfg      config.HTTP
+	log      zerolog.Logger
+	routes   map[endpoint]methods
+	auth     *htpasswd // nil = everyone is anonymous
+	ids      *requestIDs
+	http     *http.Server
+	listener net.Listener
+	draining atomic.Bool
+}
+
+// New reads the files that cfg names, and touches nothing else. The registry stays
+// the caller's, who closes it after Shutdown.
+func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, error) {
+	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs()}
+	s.routes = newRoutes(registry, newURLs(cfg.ExternalURL), everyoneMayRead, s.draining.Load)
+
+	tlsConfig, err := loadTLS(cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
+
+	if cfg.Auth.HTPasswd != nil {
+		s.auth, err = openHTPasswd(cfg.Auth.HTPasswd.Path, time.Duration(cfg.Auth.FailDelay)*time.Second)
+		if err != nil {
+			return nil, err
+		}
+	}
+
+	s.http = &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(serverLog{logger}, "", 0),
+	}
+
+	return s, nil
+}
+
+// loadTLS returns nil for plain HTTP.
+func loadTLS(cfg *config.TLS) (*tls.Config, error) {
+	if cfg == nil {
+		return nil, nil //nolint:nilnil // nil is what http.Server takes for plain HTTP
+	}
+
+	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("http.tls: load %s and %s: %w", cfg.Cert, cfg.Key, err)
+	}
+
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}, nil
+}
+
+// Handler is what Serve serves.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Listen takes the address. The one returned has the port that was free, if the
+// configuration says 0.
+func (s *Server) Listen() (net.Addr, error) {
+	address := net.JoinHostPort(s.cfg.Address, s.cfg.Port)
+
+	// No context: a bound socket is closed by Shutdown.
+	listener, err := net.Listen("tcp", address) //nolint:noctx
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+
+	s.listener = listener
+
+	return listener.Addr(), nil
+}
+
+// Serve answers requests until Shutdown is called, and then returns nil at once;
+// Shutdown waits for the requests under way. Listen was called before.
+func (s *Server) Serve() error {
+	serve := s.http.Serve
+	if s.http.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+
+	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+
+	return nil
+}
+
+// Shutdown takes no more requests and waits for those under way. When ctx ends
+// first, their connections are cut and its error is returned; handlers may then
+// still be running for a moment.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+
+	err := s.http.Shutdown(ctx)
+
+	// http.Server closes only a listener that it serves.
+	if s.listener != nil {
+		if closed := s.listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
+			err = errors.Join(err, closed)
+		}
+	}
+
+	if err == nil {
+		return nil
+	}
+
+	return fmt.Errorf("drain requests: %w", errors.Join(err, s.http.Close()))
+}
+
+// serverLog takes what net/http has to say. Most of it is noise of port scanners.
+type serverLog struct{ zerolog.Logger }
+
+func (l serverLog) Write(p []byte) (int, error) {
+	level := zerolog.DebugLevel
+	if strings.HasPrefix(string(p), "http: Accept error") {
+		level = zerolog.WarnLevel
+	}
+
+	l.WithLevel(level).Msg(strings.TrimSpace(string(p)))
+
+	return len(p), nil
+}

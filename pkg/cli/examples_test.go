@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	. "github.com/smartystreets/goconvey/convey"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// mustExamples lists the files of examples/config, by absolute path.
+func mustExamples(t *testing.T) []string {
+	t.Helper()
+
+	dir, err := filepath.Abs(filepath.Join("..", "..", "examples", "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var paths []string
+
+	for _, entry := range entries {
+		if entry.Name() != "README.md" {
+			paths = append(paths, filepath.Join(dir, entry.Name()))
+		}
+	}
+
+	if len(paths) == 0 {
+		t.Fatal("there are no examples")
+	}
+
+	return paths
+}
+
+func TestExamples(t *testing.T) {
+	for _, path := range mustExamples(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			mustMakeFiles(t)
+
+			var out, warnings strings.Builder
+			if err := Run(t.Context(), []string{"verify", path}, Streams{Out: &out, Err: &warnings}); err != nil {
+				t.Fatal(err)
+			}
+
+			if warnings.Len() > 0 || !strings.HasSuffix(out.String(), " is valid\n") {
+				t.Errorf("verify says %q, and warns: %q", out.String(), warnings.String())
+			}
+
+			mustServe(t, path)
+		})
+	}
+}
+
+// mustServe serves an example, but on a free port of the loopback interface, and asks
+// for /v2/.
+func mustServe(t *testing.T, path string) {
+	t.Helper()
+
+	cfg, _, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	cfg.HTTP.Address, cfg.HTTP.Port = "127.0.0.1", "0"
+
+	zot := mustStart(t, func(ctx context.Context, log *logLines) error {
+		return run(ctx, cfg, zerolog.New(log))
+	})
+	defer zot.mustStop(t)
+
+	if cfg.HTTP.Auth.HTPasswd != nil {
+		resp := mustSend(t, mustRequest(t, http.MethodGet, zot.url+"/v2/", nil))
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("status %s without a password", resp.Status)
+		}
+	}
+
+	req := mustRequest(t, http.MethodGet, zot.url+"/v2/", nil)
+	req.SetBasicAuth("alice", "secret")
+
+	if resp := mustSend(t, req); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %s", resp.Status)
+	}
+}
+
+func TestExampleOfDefaults(t *testing.T) {
+	Convey("defaults.json says what is used without it", t, func() {
+		cfg, _, err := Load(filepath.Join("..", "..", "examples", "config", "defaults.json"))
+		So(err, ShouldBeNil)
+
+		want := config.Default()
+		want.Storage.RootDirectory = defaultRoot
+		want.Storage.CacheDriver = config.Settings{"name": "boltdb"}
+		want.Storage.SubPaths = map[string]config.SubPath{}
+		want.HTTP.Compat = []string{"docker2s2"}
+
+		So(cfg, ShouldResemble, want)
+	})
+}
+
+func TestExamplesAreListed(t *testing.T) {
+	Convey("The README names each example", t, func() {
+		readme, err := os.ReadFile(filepath.Join("..", "..", "examples", "config", "README.md"))
+		So(err, ShouldBeNil)
+
+		for _, path := range mustExamples(t) {
+			So(string(readme), ShouldContainSubstring, "("+filepath.Base(path)+")")
+		}
+	})
+}

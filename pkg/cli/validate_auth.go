@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"fmt"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+func (c *check) auth() {
+	auth := c.cfg.HTTP.Auth
+
+	c.notNegative("http.auth.failDelay", auth.FailDelay)
+	c.htpasswd(auth.HTPasswd)
+	c.ldap(auth.LDAP)
+	c.bearer(auth.Bearer)
+	c.openID(auth.OpenID)
+	c.mtls(auth.MTLS)
+
+	if auth.APIKey {
+		c.refuseAuth("http.auth.apikey")
+	}
+
+	c.sessions()
+}
+
+// refuseAuth refuses a way to authenticate that is not built yet.
+func (c *check) refuseAuth(path string) {
+	c.refuse(path, "remove it, and use http.auth.htpasswd")
+}
+
+func (c *check) htpasswd(htpasswd *config.HTPasswd) {
+	if htpasswd == nil {
+		return
+	}
+
+	if htpasswd.Path == "" {
+		c.wrong("http.auth.htpasswd.path", "is missing", `name a file made by "htpasswd -B"`)
+	} else {
+		c.readable("http.auth.htpasswd.path", htpasswd.Path)
+	}
+}
+
+func (c *check) ldap(ldap *config.LDAP) {
+	if ldap == nil {
+		return
+	}
+
+	for key, value := range map[string]string{
+		"address": ldap.Address, "baseDN": ldap.BaseDN, "userAttribute": ldap.UserAttribute,
+	} {
+		if value == "" {
+			c.wrong("http.auth.ldap."+key, "is missing", "LDAP needs address, baseDN and userAttribute")
+		}
+	}
+
+	c.secret("http.auth.ldap.credentialsFile", ldap.CredentialsFile)
+	c.secret("http.auth.ldap.caCert", ldap.CACert)
+	c.refuseAuth("http.auth.ldap")
+}
+
+// secret checks a file that need not be named.
+func (c *check) secret(path, file string) {
+	if file != "" {
+		c.readable(path, file)
+	}
+}
+
+func (c *check) bearer(bearer *config.Bearer) {
+	if bearer == nil {
+		return
+	}
+
+	c.secret("http.auth.bearer.cert", bearer.Cert)
+
+	for i, oidc := range bearer.OIDC {
+		at := fmt.Sprintf("http.auth.bearer.oidc[%d]", i)
+
+		c.secret(at+".certificateAuthorityFile", oidc.CertificateAuthorityFile)
+
+		if oidc.Issuer == "" {
+			c.wrong(at+".issuer", "is missing", "name the URL of the issuer of the tokens")
+		}
+	}
+
+	c.refuseAuth("http.auth.bearer")
+}
+
+func (c *check) openID(openID *config.OpenID) {
+	if openID == nil {
+		return
+	}
+
+	for _, name := range sortedNames(openID.Providers) {
+		provider := openID.Providers[name]
+		at := "http.auth.openid.providers[" + name + "]"
+
+		c.secret(at+".credentialsFile", provider.CredentialsFile)
+		c.secret(at+".keypath", provider.KeyPath)
+
+		if provider.CredentialsFile == "" && provider.ClientID == "" {
+			c.wrong(at+".clientid", "is missing", "give clientid and clientsecret, or a credentialsFile")
+		}
+	}
+
+	c.refuseAuth("http.auth.openid")
+}
+
+func (c *check) mtls(mtls *config.MTLS) {
+	if mtls == nil {
+		return
+	}
+
+	if files := c.cfg.HTTP.TLS; files == nil || files.CACert == "" {
+		c.wrong("http.tls.cacert", "is missing, but http.auth.mtls needs client certificates",
+			"set http.tls.cert, http.tls.key and http.tls.cacert")
+	}
+
+	for i, attribute := range mtls.IdentityAttributes {
+		c.oneOf(fmt.Sprintf("http.auth.mtls.identityAttributes[%d]", i), attribute,
+			"CommonName", "Subject", "Email", "URI", "DNSName")
+	}
+
+	c.regexp("http.auth.mtls.uriSanPattern", mtls.URISANPattern)
+	c.notNegative("http.auth.mtls.uriSanIndex", mtls.URISANIndex)
+	c.notNegative("http.auth.mtls.dnsSanIndex", mtls.DNSSANIndex)
+	c.notNegative("http.auth.mtls.emailSanIndex", mtls.EmailSANIndex)
+	c.refuseAuth("http.auth.mtls")
+}
+
+// sessions are of browsers that logged in, which none can yet: to go on without
+// them is safe.
+func (c *check) sessions() {
+	auth := c.cfg.HTTP.Auth
+
+	c.secret("http.auth.sessionKeysFile", auth.SessionKeysFile)
+
+	if auth.SessionDriver != nil {
+		c.oneOf("http.auth.sessionDriver.name", auth.SessionDriver.Name(), "local", "redis")
+	}
+
+	for _, key := range []string{"sessionKeysFile", "sessionDriver", "secureSession"} {
+		if c.set["http.auth."+key] {
+			c.ignored("http.auth." + key)
+		}
+	}
+}
+
+// authenticates says whether clients can say who they are in any way.
+func authenticates(auth config.Auth) bool {
+	return auth.HTPasswd != nil || auth.LDAP != nil || auth.Bearer != nil || auth.OpenID != nil ||
+		auth.MTLS != nil || auth.APIKey
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+)
+
+func (c *check) http() {
+	http := c.cfg.HTTP
+
+	if port, err := strconv.ParseUint(http.Port, 10, 16); err != nil {
+		c.wrong("http.port", fmt.Sprintf("%q is no port", http.Port), "write a number from 0 (a free port) to 65535")
+	} else if http.Port != strconv.FormatUint(port, 10) {
+		c.wrong("http.port", fmt.Sprintf("%q has leading zeros", http.Port), fmt.Sprintf("write %q", strconv.FormatUint(port, 10)))
+	}
+
+	c.notNegativeTime("http.readTimeout", http.ReadTimeout)
+	c.notNegativeTime("http.writeTimeout", http.WriteTimeout)
+	c.externalURL()
+
+	for i, compat := range http.Compat {
+		c.oneOf(fmt.Sprintf("http.compat[%d]", i), compat, "docker2s2")
+	}
+
+	c.rateLimit()
+}
+
+func (c *check) externalURL() {
+	external := c.cfg.HTTP.ExternalURL
+	if external == "" {
+		return
+	}
+
+	u, err := url.Parse(external)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		c.wrong("http.externalUrl", fmt.Sprintf("%q is no URL that a browser can open", external),
+			`write it with its scheme, as "https://registry.example.com"`)
+	}
+}
+
+func (c *check) rateLimit() {
+	limit := c.cfg.HTTP.RateLimit
+	if limit == nil {
+		return
+	}
+
+	c.notNegative("http.ratelimit.rate", limit.Rate)
+
+	for i, method := range limit.Methods {
+		at := fmt.Sprintf("http.ratelimit.methods[%d]", i)
+
+		c.oneOf(at+".method", method.Method, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+		c.notNegative(at+".rate", method.Rate)
+	}
+
+	c.refuse("http.ratelimit", "remove it: requests are not limited yet")
+}
+
+func (c *check) tls() {
+	files := c.cfg.HTTP.TLS
+	if files == nil {
+		return
+	}
+
+	cert := c.pemFile("http.tls.cert", files.Cert, "the certificate of this server")
+	key := c.pemFile("http.tls.key", files.Key, "the private key of the certificate")
+
+	if cert && key {
+		if _, err := tls.LoadX509KeyPair(files.Cert, files.Key); err != nil {
+			c.wrong("http.tls.cert", err.Error(), "name a PEM certificate, and in http.tls.key the key that belongs to it")
+		}
+	}
+
+	if files.CACert == "" {
+		return
+	}
+
+	if c.readable("http.tls.cacert", files.CACert) && !holdsCertificates(files.CACert) {
+		c.wrong("http.tls.cacert", files.CACert+" holds no certificate", "name a file of PEM certificates")
+	}
+
+	c.refuse("http.tls.cacert", "remove it: client certificates are not asked for yet")
+}
+
+// pemFile checks a file that must be named, and says whether it can be read.
+func (c *check) pemFile(path, file, what string) bool {
+	if file == "" {
+		c.wrong(path, "is missing", "name a PEM file with "+what+", or leave http.tls out")
+
+		return false
+	}
+
+	return c.readable(path, file)
+}
+
+func holdsCertificates(file string) bool {
+	data, err := os.ReadFile(file)
+
+	return err == nil && x509.NewCertPool().AppendCertsFromPEM(data)
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// minBuffers is the least memory that uploads can share, in bytes: enough for the
+// buffers of one.
+const minBuffers = 1 << 20
+
+// eachStore calls do with the path of each image store and its settings.
+func (c *check) eachStore(do func(path string, store *config.Store)) {
+	do("storage", &c.cfg.Storage.Store)
+
+	for _, prefix := range sortedNames(c.cfg.Storage.SubPaths) {
+		sub := c.cfg.Storage.SubPaths[prefix]
+		do("storage.subPaths["+prefix+"]", &sub.Store)
+	}
+}
+
+func (c *check) storage() {
+	for _, prefix := range sortedNames(c.cfg.Storage.SubPaths) {
+		c.prefix("storage.subPaths["+prefix+"]", prefix)
+	}
+
+	c.eachStore(c.store)
+	c.eachStore(c.cacheDriver)
+	c.eachStore(c.storageDriver)
+	c.eachStore(c.retention)
+	c.notCollected()
+
+	if c.cfg.Storage.Buffers == 0 {
+		c.wrong("storage.buffers", "is 0", "leave it out, or write a number of bytes, as 67108864")
+	}
+}
+
+// prefix checks the prefix of a sub-path: a slash and the beginning of a name.
+func (c *check) prefix(path, prefix string) {
+	name, ok := strings.CutPrefix(prefix, "/")
+	if _, err := storage.ParseRepoName(name); !ok || err != nil {
+		c.wrong(path, fmt.Sprintf("%q is no prefix of repositories", prefix),
+			`write a slash and the first part of their names, as "/infra"`)
+	}
+}
+
+func (c *check) store(path string, store *config.Store) {
+	if store.RootDirectory == "" {
+		c.wrong(path+".rootDirectory", "is missing", `name the directory to keep images in, as "/var/lib/zot"`)
+	}
+
+	for key, d := range map[string]time.Duration{
+		".gcDelay": store.GCDelay, ".gcInterval": store.GCInterval,
+		".history": store.History, ".undelete": store.Undelete, ".lockWait": store.LockWait,
+	} {
+		c.notNegativeTime(path+key, d)
+	}
+
+	c.timeWindow(path+".gcTimeWindow", store.GCTimeWindow)
+	c.notNegative(path+".maxRepos", store.MaxRepos)
+
+	if store.MaxRepos > 0 {
+		c.refuse(path+".maxRepos", "remove it: the number of repositories is not limited yet")
+	}
+
+	if b := store.Buffers; b < minBuffers && b != 0 {
+		c.wrong(path+".buffers", fmt.Sprintf("%d bytes are too few for a single upload", b),
+			fmt.Sprintf("write at least %d", minBuffers))
+	}
+
+	c.withoutEffect(path)
+}
+
+// withoutEffect warns of keys of a store that are safe to go on without.
+func (c *check) withoutEffect(path string) {
+	for _, key := range []string{".history", ".undelete"} {
+		if c.set[path+key] {
+			c.ignored(path + key)
+		}
+	}
+
+	if c.set[path+".singleWriter"] && !c.set[path+".storageDriver"] {
+		c.warn(path+".singleWriter", "has no effect on local storage: a lock keeps other processes out")
+	}
+}
+
+// notCollected warns once if the file asks for garbage collection.
+func (c *check) notCollected() {
+	warned := false
+
+	c.eachStore(func(path string, store *config.Store) {
+		asked := c.set[path+".gc"] && store.GC
+
+		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow"} {
+			asked = asked || c.set[path+key]
+		}
+
+		if asked && store.GC && !warned {
+			c.warn(path+".gc", "garbage collection is not built yet in this version of zot: nothing is collected")
+
+			warned = true
+		}
+	})
+}
+
+// timeWindow checks "HH:MM-HH:MM".
+func (c *check) timeWindow(path, window string) {
+	if window == "" {
+		return
+	}
+
+	from, to, ok := strings.Cut(window, "-")
+
+	for _, clock := range []string{from, to} {
+		if _, err := time.Parse("15:04", clock); err != nil || len(clock) != len("15:04") {
+			ok = false
+		}
+	}
+
+	const remedy = `write two times of the day in UTC, as "22:00-04:30"`
+
+	switch {
+	case !ok:
+		c.wrong(path, fmt.Sprintf("%q is no time window", window), remedy)
+	case from == to:
+		c.wrong(path, fmt.Sprintf("%q ends when it begins", window), remedy)
+	}
+}

@@ -1,0 +1,374 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/smartystreets/goconvey/convey"
+)
+
+// inScratch makes a directory the current one, with the files that configurations of
+// these tests name.
+func inScratch(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	mustMakeFiles(t)
+
+	for _, dir := range []string{"data", "data/inner", "elsewhere"} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if err := os.Symlink("data", "link"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustCheck returns what Load says of a JSON file.
+func mustCheck(t *testing.T, content string) (Mistakes, []Warning) {
+	t.Helper()
+
+	_, warnings, err := Load(mustWrite(t, "config.json", content))
+
+	var mistakes Mistakes
+	if err != nil && !errors.As(err, &mistakes) {
+		t.Fatal(err)
+	}
+
+	return mistakes, warnings
+}
+
+// withStorage adds what a whole file needs to some of its sections.
+func withStorage(section string) string {
+	if strings.Contains(section, `"storage"`) {
+		return "{" + section + "}"
+	}
+
+	return `{"storage": {"rootDirectory": "data"}, ` + section + "}"
+}
+
+func store(keys string) string { return `"storage": {"rootDirectory": "data", ` + keys + "}" }
+
+// A row is a section with one mistake: the path of its key, and a word of what is
+// said about it.
+var rows = []struct{ section, path, text string }{
+	// names and types
+	{`"htp": {}`, "htp", `did you mean "http"?`},
+	{`"http": {"prot": 1}`, "http.prot", `did you mean "port"?`},
+	{`"http": {"xyzzy": null}`, "http.xyzzy", "known here: accessControl, address"},
+	{`"http": {"port": "1", "PORT": "2"}`, "http.port", "twice"},
+	{`"http": {"port": true}`, "http.port", "is true, but must be a string"},
+	{`"http": {"tls": []}`, "http.tls", "is a list, but must be an object"},
+	{`"http": {"compat": {}}`, "http.compat", "is an object, but must be a list"},
+	{`"http": {"compat": [null]}`, "http.compat[0]", "has no value"},
+	{`"http": {"auth": {"failDelay": 1.5}}`, "http.auth.failDelay", "whole number"},
+	{`"http": {"readTimeout": "1 hour"}`, "http.readTimeout", "not a duration"},
+	{`"http": {"readTimeout": 60}`, "http.readTimeout", "with a unit"},
+	{store(`"gc": "maybe"`), "storage.gc", "true or false"},
+	{store(`"gc": 2`), "storage.gc", "true or false"},
+	{store(`"buffers": "64MiB"`), "storage.buffers", "whole number"},
+	{store(`"subPaths": {"/a": null}`), "storage.subPaths[/a]", "has no value"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "elsewhere", "subPaths": {}}}`), "storage.subPaths[/a].subPaths", "unknown key"},
+	{store(`"cacheDriver": {"name": "boltdb", "Name": "boltdb"}`), "storage.cacheDriver.name", "twice"},
+
+	// storage
+	{`"storage": {}`, "storage.rootDirectory", "is missing"},
+	{`"storage": {"rootDirectory": "htpasswd"}`, "storage.rootDirectory", "not a directory"},
+	{`"storage": {"rootDirectory": "htpasswd/x"}`, "storage.rootDirectory", "not a directory"},
+	{store(`"gcDelay": "-1h"`), "storage.gcDelay", "negative"},
+	{store(`"gcInterval": "-1s"`), "storage.gcInterval", "negative"},
+	{store(`"lockWait": "-1s"`), "storage.lockWait", "negative"},
+	{store(`"history": "-1s"`), "storage.history", "negative"},
+	{store(`"undelete": "-1s"`), "storage.undelete", "negative"},
+	{store(`"gcTimeWindow": "22-4"`), "storage.gcTimeWindow", "no time window"},
+	{store(`"gcTimeWindow": "22:00"`), "storage.gcTimeWindow", "no time window"},
+	{store(`"gcTimeWindow": "22:00-25:00"`), "storage.gcTimeWindow", "no time window"},
+	{store(`"gcTimeWindow": "2:00-05:00"`), "storage.gcTimeWindow", "no time window"},
+	{store(`"gcTimeWindow": "22:00-22:00"`), "storage.gcTimeWindow", "ends when it begins"},
+	{store(`"maxRepos": -1`), "storage.maxRepos", "negative"},
+	{store(`"maxRepos": 5`), "storage.maxRepos", "not built yet"},
+	{store(`"buffers": 0`), "storage.buffers", "is 0"},
+	{store(`"buffers": 1000`), "storage.buffers", "too few"},
+	{store(`"redirectBlobURL": true`), "storage.redirectBlobURL", "no URLs"},
+	{store(`"subPaths": {"a": {"rootDirectory": "elsewhere"}}`), "storage.subPaths[a]", "no prefix"},
+	{store(`"subPaths": {"/": {"rootDirectory": "elsewhere"}}`), "storage.subPaths[/]", "no prefix"},
+	{store(`"subPaths": {"/A": {"rootDirectory": "elsewhere"}}`), "storage.subPaths[/A]", "no prefix"},
+	{store(`"subPaths": {"/a": {}}`), "storage.subPaths[/a].rootDirectory", "is missing"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "elsewhere", "gcDelay": "-1h"}}`), "storage.subPaths[/a].gcDelay", "negative"},
+
+	// roots
+	{store(`"subPaths": {"/a": {"rootDirectory": "./data/"}}`), "storage.subPaths[/a].rootDirectory", "same place as storage.rootDirectory"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "link"}}`), "storage.subPaths[/a].rootDirectory", "same place"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "data/inner"}}`), "storage.subPaths[/a].rootDirectory", "is inside"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "link/not/yet"}}`), "storage.subPaths[/a].rootDirectory", "is inside"},
+	{store(`"subPaths": {"/a": {"rootDirectory": "."}}`), "storage.subPaths[/a].rootDirectory", "holds storage.rootDirectory"},
+
+	// drivers
+	{store(`"cacheDriver": {}`), "storage.cacheDriver.name", "is missing"},
+	{store(`"cacheDriver": {"name": "rocksdb"}`), "storage.cacheDriver.name", `no cache driver "rocksdb"`},
+	{store(`"cacheDriver": {"name": "redis", "url": "redis://localhost"}`), "storage.cacheDriver.name", "not built yet"},
+	{store(`"cacheDriver": {"name": "dynamodb", "cacheTablename": "t"}`), "storage.cacheDriver.name", "not built yet"},
+	{store(`"cacheDriver": {"name": "boltdb", "ulr": 1}`), "storage.cacheDriver.ulr", "unknown key"},
+	{store(`"storageDriver": {}`), "storage.storageDriver.name", "is missing"},
+	{store(`"storageDriver": {"name": "swift"}`), "storage.storageDriver.name", `no storage driver "swift"`},
+	{store(`"storageDriver": {"name": "s3", "bucket": "b"}`), "storage.storageDriver.name", "not built yet"},
+	{store(`"storageDriver": {"name": "gcs"}`), "storage.storageDriver.name", "not built yet"},
+	{store(`"storageDriver": {"name": "azure"}`), "storage.storageDriver.name", "not built yet"},
+
+	// http
+	{`"http": {"port": "65536"}`, "http.port", "no port"},
+	{`"http": {"port": -1}`, "http.port", "no port"},
+	{`"http": {"port": ""}`, "http.port", "no port"},
+	{`"http": {"port": "080"}`, "http.port", "leading zeros"},
+	{`"http": {"readTimeout": "-1s"}`, "http.readTimeout", "negative"},
+	{`"http": {"writeTimeout": "-1s"}`, "http.writeTimeout", "negative"},
+	{`"http": {"externalUrl": "registry.example.com"}`, "http.externalUrl", "no URL"},
+	{`"http": {"compat": ["docker1"]}`, "http.compat[0]", "docker2s2"},
+	{`"http": {"ratelimit": {"rate": 5}}`, "http.ratelimit", "not built yet"},
+	{`"http": {"tls": {"cert": "server.crt"}}`, "http.tls.key", "is missing"},
+	{`"http": {"tls": {"cert": "none", "key": "server.key"}}`, "http.tls.cert", "no such file"},
+	{`"http": {"tls": {"cert": "data", "key": "server.key"}}`, "http.tls.cert", "not a file"},
+	{`"http": {"tls": {"cert": "htpasswd", "key": "server.key"}}`, "http.tls.cert", "PEM"},
+	{`"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "server.crt"}}`, "http.tls.cacert", "not built yet"},
+	{`"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "htpasswd"}}`, "http.tls.cacert", "no certificate"},
+
+	// auth
+	{`"http": {"auth": {"failDelay": -1}}`, "http.auth.failDelay", "negative"},
+	{`"http": {"auth": {"htpasswd": {}}}`, "http.auth.htpasswd.path", "is missing"},
+	{`"http": {"auth": {"htpasswd": {"path": "none"}}}`, "http.auth.htpasswd.path", "no such file"},
+	{`"http": {"auth": {"htpasswd": {"path": "data"}}}`, "http.auth.htpasswd.path", "not a file"},
+	{`"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap", "not built yet"},
+	{`"http": {"auth": {"bearer": {"realm": "a", "service": "b", "cert": "server.crt"}}}`, "http.auth.bearer", "not built yet"},
+	{`"http": {"auth": {"openid": {"providers": {"GitHub": {"clientid": "a"}}}}}`, "http.auth.openid", "not built yet"},
+	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "not built yet"},
+	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
+	{`"http": {"auth": {"sessionDriver": {"name": "etcd"}}}`, "http.auth.sessionDriver.name", "local, redis"},
+	{`"http": {"accessControl": {}}`, "http.accessControl", "not built yet"},
+	{`"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}}`, "http.accessControl", "not built yet"},
+
+	// log
+	{`"log": {"level": "loud"}`, "log.level", "debug, info, warn, error"},
+	{`"log": {"output": "none/zot.log"}`, "log.output", "no such file"},
+	{`"log": {"output": "data"}`, "log.output", "is a directory"},
+	{`"log": {"output": "htpasswd/zot.log"}`, "log.output", "not a directory"},
+
+	// extensions
+	{`"extensions": {"ui": {}}`, "extensions.ui", "needs search"},
+	{`"extensions": {"ui": {}, "search": {"enable": false}}`, "extensions.ui", "needs search"},
+	{`"extensions": {"metrics": {"prometheus": {"path": "/a/../b"}}}`, "extensions.metrics.prometheus.path", "not a clean path"},
+	{`"extensions": {"metrics": {"prometheus": {"path": "metrics"}}}`, "extensions.metrics.prometheus.path", "not a clean path"},
+	{`"extensions": {"metrics": {"prometheus": {"path": "/"}}}`, "extensions.metrics.prometheus.path", "belongs to the registry"},
+	{`"extensions": {"metrics": {"prometheus": {"path": "/v2"}}}`, "extensions.metrics.prometheus.path", "belongs to the registry"},
+	{`"extensions": {"metrics": {"prometheus": {"path": "/v2/metrics"}}}`, "extensions.metrics.prometheus.path", "belongs to the registry"},
+	{`"extensions": {"events": {"sinks": [{"type": "smtp", "address": "a"}]}}`, "extensions.events.sinks[0].type", "http, nats"},
+	{`"extensions": {"trust": {}}`, "extensions.trust", "not built yet"},
+	{`"extensions": {"sync": {}}`, "extensions.sync", "not built yet"},
+}
+
+func TestEachMistake(t *testing.T) {
+	inScratch(t)
+
+	for _, row := range rows {
+		t.Run(row.section, func(t *testing.T) {
+			mistakes, _ := mustCheck(t, withStorage(row.section))
+
+			if len(mistakes) != 1 || mistakes[0].Path != row.path || !strings.Contains(mistakes[0].String(), row.text) {
+				t.Errorf("mistakes:\n%s\nwant one of %s with %q", mistakes.Error(), row.path, row.text)
+			}
+		})
+	}
+}
+
+// TestMistakesOfWhatIsNotBuilt has sections that are refused as a whole besides.
+func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
+	inScratch(t)
+
+	upstream := func(keys string) string {
+		return `"extensions": {"sync": {"registries": [{"urls": ["https://a"], ` + keys + `}]}}`
+	}
+	policies := func(keys string) string { return store(`"retention": {"policies": [{` + keys + `}]}`) }
+
+	for _, row := range []struct{ section, path, text string }{
+		{policies(`"repositories": ["infra/[a"]`), "storage.retention.policies[0].repositories[0]", `"infra/[a" does not compile`},
+		{policies(`"keepTags": [{"patterns": ["v(.*"]}]`), "storage.retention.policies[0].keepTags[0].patterns[0]", `"v(.*" does not compile`},
+		{policies(`"keepTags": [{"pulledWithin": "-1h"}]`), "storage.retention.policies[0].keepTags[0].pulledWithin", "negative"},
+		{policies(`"keepUntagged": [{"mostRecentlyPushedCount": -1}]`), "storage.retention.policies[0].keepUntagged[0].mostRecentlyPushedCount", "negative"},
+		{store(`"retention": {"delay": "-1h", "policies": [{}]}`), "storage.retention.delay", "negative"},
+
+		{store(`"cacheDriver": {"name": "redis"}`), "storage.cacheDriver.url", "is missing"},
+		{store(`"cacheDriver": {"name": "redis", "url": "http://a"}`), "storage.cacheDriver.url", "scheme"},
+		{store(`"cacheDriver": {"name": "redis", "url": "redis://:pa ss@a:b"}`), "storage.cacheDriver.url", "is no URL"},
+		{store(`"cacheDriver": {"name": "redis", "addr": "a", "poolsize": 1}`), "storage.cacheDriver.poolsize", `did you mean "pool_size"?`},
+		{store(`"cacheDriver": {"name": "dynamodb"}`), "storage.cacheDriver.cacheTablename", "is missing"},
+		{store(`"storageDriver": {"name": "s3"}`), "storage.storageDriver.bucket", "is missing"},
+		{
+			store(`"storageDriver": {"name": "s3", "bucket": "b", "rootdirectory": "/x"},
+				"subPaths": {"/a": {"storageDriver": {"name": "s3", "bucket": "b", "rootdirectory": "/x/y"}}}`),
+			"storage.subPaths[/a].storageDriver.rootdirectory", "is inside",
+		},
+
+		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.address", "is missing"},
+		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.baseDN", "is missing"},
+		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.userAttribute", "is missing"},
+		{`"http": {"auth": {"ldap": {"credentialsFile": "none"}}}`, "http.auth.ldap.credentialsFile", "no such file"},
+		{`"http": {"auth": {"bearer": {"cert": "none"}}}`, "http.auth.bearer.cert", "no such file"},
+		{`"http": {"auth": {"bearer": {"oidc": [{}]}}}`, "http.auth.bearer.oidc[0].issuer", "is missing"},
+		{`"http": {"auth": {"openid": {"providers": {"GitHub": {}}}}}`, "http.auth.openid.providers[GitHub].clientid", "is missing"},
+		{`"http": {"auth": {"openid": {"providers": {"GitHub": {"credentialsFile": "none"}}}}}`, "http.auth.openid.providers[GitHub].credentialsFile", "no such file"},
+		{`"http": {"auth": {"mtls": {}}}`, "http.tls.cacert", "needs client certificates"},
+		{`"http": {"auth": {"mtls": {"identityAttributes": ["Serial"]}}}`, "http.auth.mtls.identityAttributes[0]", "CommonName"},
+		{`"http": {"auth": {"mtls": {"uriSanPattern": "("}}}`, "http.auth.mtls.uriSanPattern", "does not compile"},
+
+		{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
+		{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},
+
+		{`"http": {"accessControl": {"repositories": {"[a": {}}}}`, "http.accessControl.repositories[[a]", `"[a" does not compile`},
+		{`"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["write"]}}}}`, "http.accessControl.repositories[**].anonymousPolicy[0]", "read, create"},
+		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"actions": ["push"]}]}}}}`, "http.accessControl.repositories[**].policies[0].actions[0]", "read, create"},
+		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"conditions": [{}]}]}}}}`, "http.accessControl.repositories[**].policies[0].conditions[0].expression", "is missing"},
+		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"users": ["bob"]}]}}}}`, "http.auth", "names users"},
+		{`"http": {"accessControl": {"adminPolicy": {"users": ["bob"]}}}`, "http.auth", "names users"},
+
+		{upstream(`"maxRetries": 3`), "extensions.sync.registries[0].retryDelay", "is missing"},
+		{upstream(`"maxRetryDelay": "1m"`), "extensions.sync.registries[0].retryDelay", "is missing"},
+		{upstream(`"reqPerSec": "fast"`), "extensions.sync.registries[0].reqPerSec", "must be a number"},
+		{upstream(`"pollInterval": "-1m"`), "extensions.sync.registries[0].pollInterval", "negative"},
+		{upstream(`"content": [{"prefix": "a", "destination": "/", "stripPrefix": true}]`), "extensions.sync.registries[0].content[0].stripPrefix", "leaves no name"},
+		{upstream(`"content": [{"prefix": "{a"}]`), "extensions.sync.registries[0].content[0].prefix", `"{a" does not compile`},
+		{upstream(`"content": [{"prefix": "a", "tags": {"regex": "("}}]`), "extensions.sync.registries[0].content[0].tags.regex", "does not compile"},
+		{`"extensions": {"sync": {"registries": [{}]}}`, "extensions.sync.registries[0].urls", "is missing"},
+		{`"extensions": {"sync": {"registries": [{"urls": ["a"]}]}}`, "extensions.sync.registries[0].urls[0]", "is no URL"},
+		{`"extensions": {"sync": {"credentialsFile": "none"}}`, "extensions.sync.credentialsFile", "no such file"},
+	} {
+		t.Run(row.path, func(t *testing.T) {
+			mistakes, _ := mustCheck(t, withStorage(row.section))
+
+			found := slices.ContainsFunc(mistakes, func(m Mistake) bool {
+				return m.Path == row.path && strings.Contains(m.String(), row.text)
+			})
+			refused := strings.Contains(mistakes.Error(), "not built yet")
+
+			if !found || !refused {
+				t.Errorf("mistakes:\n%s\nwant %s with %q, and that it is not built yet", mistakes.Error(), row.path, row.text)
+			}
+		})
+	}
+}
+
+func TestAllAtOnce(t *testing.T) {
+	inScratch(t)
+
+	Convey("All mistakes of a file are found at once, in the order of their paths", t, func() {
+		mistakes, _ := mustCheck(t, `{
+			"storage": {"rotDirectory": "data", "gc": "maybe", "subPaths": {"/A": {"dedupe": [], "gcDelay": "-1h"}}},
+			"http": {"port": "99999", "tls": {"cert": "none"}, "accessControl": {"repositories": {"[": {}}}},
+			"log": 5
+		}`)
+
+		var paths []string
+		for _, mistake := range mistakes {
+			paths = append(paths, mistake.Path)
+		}
+
+		So(paths, ShouldResemble, []string{
+			"http.accessControl", "http.accessControl.repositories[[]", "http.port", "http.tls.cert", "http.tls.key",
+			"log", "storage.gc", "storage.rootDirectory", "storage.rotDirectory",
+			"storage.subPaths[/A]", "storage.subPaths[/A].dedupe", "storage.subPaths[/A].gcDelay",
+			"storage.subPaths[/A].rootDirectory",
+		})
+	})
+
+	Convey("What follows from a value of a wrong type is not reported besides", t, func() {
+		mistakes, _ := mustCheck(t, `{"storage": {"rootDirectory": []}}`)
+
+		So(mistakes, ShouldHaveLength, 1)
+		So(mistakes[0].Problem, ShouldContainSubstring, "is a list")
+	})
+
+	Convey("A mistake is one line whatever is in it", t, func() {
+		name, err := json.Marshal("a\nb\r")
+		So(err, ShouldBeNil)
+
+		mistakes, _ := mustCheck(t, `{"storage": {"rootDirectory": "data", "subPaths": {`+string(name)+`: 5}}}`)
+
+		So(mistakes, ShouldHaveLength, 1)
+		So(mistakes.Error(), ShouldNotContainSubstring, "\n")
+	})
+
+	Convey("A secret in an address is not printed", t, func() {
+		mistakes, _ := mustCheck(t, withStorage(store(`"cacheDriver": {"name": "redis", "url": "redis://:s3cret@a:b"}`)))
+
+		So(mistakes.Error(), ShouldNotContainSubstring, "s3cret")
+	})
+}
+
+func TestWarnings(t *testing.T) {
+	inScratch(t)
+
+	for _, row := range []struct {
+		section string
+		paths   []string
+	}{
+		{`"http": {}`, nil},
+		{store(`"gc": false`), nil},
+		{store(`"fastRestart": true, "commit": false, "sparse": true, "dedupe": false, "remoteCache": true`), nil},
+		{`"extensions": {"search": {"enable": false}, "sync": {"enable": false}, "trust": {"enable": false}}`, nil},
+		{`"distSpecVersion": "1.0.1"`, []string{"distSpecVersion"}},
+		{`"scheduler": {"numWorkers": 4}`, []string{"scheduler"}},
+		{`"cluster": {"members": ["a"]}`, []string{"cluster"}},
+		{`"log": {"audit": "audit.log"}`, []string{"log.audit"}},
+		{store(`"gc": true`), []string{"storage.gc"}},
+		{store(`"gcDelay": "2h", "gcInterval": "2h"`), []string{"storage.gc"}},
+		{store(`"subPaths": {"/a": {"rootDirectory": "elsewhere", "gc": true}}`), []string{"storage.subPaths[/a].gc"}},
+		{store(`"gc": true, "subPaths": {"/a": {"rootDirectory": "elsewhere", "gc": true}}`), []string{"storage.gc"}},
+		{store(`"history": "1h", "undelete": "1h"`), []string{"storage.history", "storage.undelete"}},
+		{store(`"singleWriter": true`), []string{"storage.singleWriter"}},
+		{store(`"remoteCache": true`), []string{"storage.remoteCache"}},
+		{store(`"remoteCache": false, "cacheDriver": {"name": "redis", "addr": "a"}`), []string{"storage.remoteCache"}},
+		{store(`"retention": {"dryRun": true}`), []string{"storage.retention"}},
+		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
+		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval", "extensions.scrub"}},
+		{
+			`"extensions": {"search": {}, "ui": {}, "metrics": {}, "lint": {}, "mgmt": {}, "userprefs": {}, "events": {}}`,
+			[]string{
+				"extensions.search", "extensions.metrics", "extensions.lint", "extensions.ui",
+				"extensions.mgmt", "extensions.userprefs", "extensions.events",
+			},
+		},
+	} {
+		t.Run(row.section, func(t *testing.T) {
+			_, warnings := mustCheck(t, withStorage(row.section))
+
+			var paths []string
+			for _, warning := range warnings {
+				paths = append(paths, warning.Path)
+			}
+
+			if !slices.Equal(paths, row.paths) {
+				t.Errorf("warnings %v, want %v", warnings, row.paths)
+			}
+		})
+	}
+}
+
+func TestResolve(t *testing.T) {
+	inScratch(t)
+
+	Convey("A directory that is not there yet is found through the links above it", t, func() {
+		want, err := filepath.EvalSymlinks("data")
+		So(err, ShouldBeNil)
+
+		want, err = filepath.Abs(filepath.Join(want, "a", "b"))
+		So(err, ShouldBeNil)
+
+		got, err := resolve("link/a/b")
+		So(err, ShouldBeNil)
+		So(got, ShouldEqual, want)
+	})
+}

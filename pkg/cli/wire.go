@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/local"
+)
+
+// openStores opens the default store and those of the sub-paths. The caller closes
+// them.
+func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*storage.Stores, error) {
+	var (
+		buffers = storage.NewBuffers(cfg.Buffers)
+		opened  []*storage.Store
+	)
+
+	open := func(key string, settings config.Store, buffers *storage.Buffers) (*storage.Store, error) {
+		store, err := openStore(ctx, settings, buffers, log)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", key, err), closeAll(ctx, opened))
+		}
+
+		opened = append(opened, store)
+
+		return store, nil
+	}
+
+	def, err := open("storage", cfg.Store, buffers)
+	if err != nil {
+		return nil, err
+	}
+
+	sub := map[string]*storage.Store{}
+
+	for _, prefix := range sortedNames(cfg.SubPaths) {
+		settings, shared := cfg.SubPaths[prefix].Store, buffers
+		if settings.Buffers > 0 {
+			shared = storage.NewBuffers(settings.Buffers)
+		}
+
+		if sub[prefix], err = open("storage.subPaths["+prefix+"]", settings, shared); err != nil {
+			return nil, err
+		}
+	}
+
+	return storage.NewStores(def, sub), nil
+}
+
+// openStore opens one image store, whose uploads share buffers.
+func openStore(
+	ctx context.Context, cfg config.Store, buffers *storage.Buffers, log zerolog.Logger,
+) (*storage.Store, error) {
+	log = log.With().Str("root", cfg.RootDirectory).Logger()
+
+	root, err := local.OpenRoot(ctx, local.RootOptions{
+		Path:     cfg.RootDirectory,
+		LockWait: cfg.LockWait,
+		Commit:   cfg.Commit,
+		Log:      log,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	cache, err := openCache(cfg, root.ID(), log)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+
+	store, err := local.NewStore(ctx, root, cache, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: buffers})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close(), root.Close())
+	}
+
+	return store, nil
+}
+
+// openCache opens the cache of the store that is called id.
+func openCache(cfg config.Store, id string, log zerolog.Logger) (storage.Cache, error) {
+	if !cfg.Dedupe {
+		return storage.NoCache{}, nil
+	}
+
+	settings := maps.Clone(cfg.CacheDriver)
+	delete(settings, "name")
+
+	return storage.Create(cmp.Or(cfg.CacheDriver.Name(), "boltdb"), storage.CacheOptions{
+		Directory: cfg.RootDirectory,
+		Namespace: id,
+		Settings:  settings,
+		Log:       log,
+	})
+}
+
+// closeAll closes stores that will not be used. It is not bound to the end of ctx.
+func closeAll(ctx context.Context, stores []*storage.Store) error {
+	errs := make([]error, len(stores))
+	for i, store := range stores {
+		errs[i] = store.Close(context.WithoutCancel(ctx))
+	}
+
+	return errors.Join(errs...)
+}
+
+// closeStores writes the checkpoints of all stores, and says how long that took.
+func closeStores(ctx context.Context, stores *storage.Stores, log zerolog.Logger) error {
+	start := time.Now()
+
+	if err := stores.Close(ctx); err != nil {
+		return fmt.Errorf("close the stores: %w", err)
+	}
+
+	log.Info().Dur("took", time.Since(start)).Msg("stopped")
+
+	return nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"zotregistry.io/zot/test/internal/wire"
+)
+
+// layerSize makes an image of about 10 kB, in bytes.
+const layerSize = 9500
+
+// fullRepo is the repository that all clients push to at once.
+const fullRepo = "bench/full"
+
+func repoOf(worker int) string { return fmt.Sprintf("bench/worker%d", worker) }
+
+func tagOf(n int) string { return fmt.Sprintf("v%d", n) }
+
+// rate calls do for 0..total-1, by as many workers as there are clients, and returns
+// calls per second. Worker w always gets the same numbers, so that what it pushed to
+// its repository it pulls from there.
+func rate(
+	ctx context.Context, clients, total int, do func(ctx context.Context, worker, n int) error,
+) (float64, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	started := time.Now()
+
+	for w := range clients {
+		g.Go(func() error {
+			for n := w; n < total; n += clients {
+				if err := do(ctx, w, n); err != nil {
+					return err
+				}
+			}
+
+			return nil
+		})
+	}
+
+	err := g.Wait()
+
+	return float64(total) / time.Since(started).Seconds(), err
+}
+
+// prepare makes images beforehand: neither random bytes nor digests are measured.
+func (s *subject) prepare(count int, seed uint64) ([]*image, error) {
+	images := make([]*image, count)
+
+	for n := range images {
+		img, err := wire.NewImage(seed+uint64(n), layerSize)
+		if err != nil {
+			return nil, err
+		}
+
+		images[n] = &image{Image: img}
+		for _, blob := range img.Blobs {
+			images[n].digests = append(images[n].digests, digest.FromBytes(blob))
+		}
+	}
+
+	return images, nil
+}
+
+// image is an image with the digests of its blobs.
+type image struct {
+	*wire.Image
+	digests []digest.Digest
+}
+
+// push is what clients do: HEAD, POST and PUT for each blob, then the manifest.
+func (s *subject) push(ctx context.Context, repo, tag string, img *image) error {
+	for i, blob := range img.Blobs {
+		if err := s.pushBlob(ctx, repo, blob, img.digests[i]); err != nil {
+			return err
+		}
+	}
+
+	return s.client.PutManifest(ctx, repo, tag, v1.MediaTypeImageManifest, img.Manifest)
+}
+
+func (s *subject) pushBlob(ctx context.Context, repo string, blob []byte, dgst digest.Digest) error {
+	there, err := s.client.BlobExists(ctx, repo, dgst)
+	if err != nil || there {
+		return err
+	}
+
+	up, err := s.client.StartUpload(ctx, repo)
+	if err != nil {
+		return err
+	}
+
+	return up.Finish(ctx, dgst, blob)
+}
+
+// pull reads the manifest and both blobs, and checks their bytes.
+func (s *subject) pull(ctx context.Context, repo, tag string, img *image) error {
+	if _, _, err := s.client.Manifest(ctx, repo, tag); err != nil {
+		return err
+	}
+
+	for _, dgst := range img.digests {
+		if _, err := s.client.Blob(ctx, repo, dgst); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// fill gives the full repository the tags from..to-1, each an image of its own.
+func (s *subject) fill(ctx context.Context, o options, from, to int, seed uint64) error {
+	images, err := s.prepare(to-from, seed+uint64(from))
+	if err != nil {
+		return err
+	}
+
+	_, err = rate(ctx, o.clients, to-from, func(ctx context.Context, _, n int) error {
+		return s.push(ctx, fullRepo, tagOf(from+n), images[n])
+	})
+
+	return err
+}
+
+// move pushes new images to the first of the repository's tags, and returns how many
+// per second.
+func (s *subject) move(ctx context.Context, o options, tags int, seed uint64) (float64, error) {
+	images, err := s.prepare(o.images, seed)
+	if err != nil {
+		return 0, err
+	}
+
+	return rate(ctx, o.clients, o.images, func(ctx context.Context, _, n int) error {
+		return s.push(ctx, fullRepo, tagOf(n*7%tags), images[n])
+	})
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/test/internal/wire"
+)
+
+// target is a registry that can be started.
+type target struct {
+	name string
+	// args writes a configuration into dir and returns the command line. The
+	// registry keeps its data below dir.
+	args func(dir, addr string) ([]string, error)
+}
+
+// zotTarget is this registry on its defaults, which sync to disk before a 201.
+func zotTarget(binary string) target {
+	return target{"zot", func(dir, addr string) ([]string, error) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+
+		config, err := json.Marshal(map[string]any{
+			"storage": map[string]any{"rootDirectory": filepath.Join(dir, "data")},
+			"http":    map[string]any{"address": host, "port": port},
+		})
+		if err != nil {
+			return nil, err
+		}
+
+		path := filepath.Join(dir, "config.json")
+
+		return []string{binary, "serve", path}, os.WriteFile(path, config, 0o600)
+	}}
+}
+
+// distributionTarget is distribution on a directory, without access log and tracing,
+// which would cost it much and say nothing.
+func distributionTarget(binary string) target {
+	return target{"distribution", func(dir, addr string) ([]string, error) {
+		config := fmt.Sprintf(`version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}}
+http: {addr: %q}
+`, filepath.Join(dir, "data"), addr)
+		path := filepath.Join(dir, "config.yml")
+
+		return []string{"env", "OTEL_TRACES_EXPORTER=none", binary, "serve", path},
+			os.WriteFile(path, []byte(config), 0o600)
+	}}
+}
+
+// subject is a target that runs. Close it.
+type subject struct {
+	daemon *daemon.Daemon
+	client *wire.Client
+	dir    string
+}
+
+func (t target) open(ctx context.Context) (_ *subject, err error) {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+
+	addr, err := daemon.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+
+	argv, err := t.args(dir, addr)
+	if err != nil {
+		return nil, err
+	}
+
+	d, err := daemon.Open(ctx, argv, addr, filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+
+	return &subject{daemon: d, client: wire.New(addr), dir: dir}, nil
+}
+
+func (s *subject) close() error {
+	s.client.Close()
+
+	return errors.Join(s.daemon.Kill(), os.RemoveAll(s.dir))
+}

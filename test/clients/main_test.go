@@ -1,0 +1,137 @@
+//go:build clients
+
+// Package clients pushes and pulls with the clients that people use, against the
+// binary on its default configuration.
+package clients
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/test/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// toolsEnv names the directory of the clients that "go install" put there.
+const toolsEnv = "TOOLS"
+
+// shell runs clients in an environment of their own: no client sees the
+// configuration or the credentials of who runs the tests.
+type shell struct{ env []string }
+
+func newShell(t *testing.T) *shell {
+	t.Helper()
+
+	home := t.TempDir()
+	// podman and buildah fail if DOCKER_CONFIG names a directory without this file.
+	must(t, os.MkdirAll(filepath.Join(home, ".docker"), 0o700))
+	must(t, os.WriteFile(filepath.Join(home, ".docker", "config.json"), []byte("{}"), 0o600))
+
+	path := os.Getenv(toolsEnv) + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
+
+	return &shell{env: []string{
+		"PATH=" + path,
+		"HOME=" + home,
+		"XDG_RUNTIME_DIR=" + home,
+		"DOCKER_CONFIG=" + filepath.Join(home, ".docker"),
+		"DOCKER_BUILDKIT=0", // Debian's docker.io comes without buildx
+		"TMPDIR=" + os.TempDir(),
+	}}
+}
+
+// with returns a shell with further variables ("NAME=value").
+func (s *shell) with(env ...string) *shell {
+	return &shell{env: append(append([]string(nil), s.env...), env...)}
+}
+
+// try runs a command and returns all that it printed.
+func (s *shell) try(t *testing.T, argv ...string) (string, error) {
+	t.Helper()
+
+	cmd := exec.CommandContext(t.Context(), s.find(t, argv[0]), argv[1:]...)
+	cmd.Env = s.env
+	out, err := cmd.CombinedOutput()
+
+	return string(out), err
+}
+
+// run returns what a command wrote to standard output, and fails the test if it failed.
+func (s *shell) run(t *testing.T, argv ...string) string {
+	t.Helper()
+
+	var stderr strings.Builder
+
+	cmd := exec.CommandContext(t.Context(), s.find(t, argv[0]), argv[1:]...)
+	cmd.Env = s.env
+	cmd.Stderr = &stderr
+
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(argv, " "), err, out, stderr.String())
+	}
+
+	return strings.TrimSpace(string(out))
+}
+
+// refused fails the test if the command succeeds.
+func (s *shell) refused(t *testing.T, argv ...string) {
+	t.Helper()
+
+	if out, err := s.try(t, argv...); err == nil {
+		t.Errorf("%s should have failed:\n%s", strings.Join(argv, " "), out)
+	}
+}
+
+// find looks a program up in the shell's own PATH.
+func (s *shell) find(t *testing.T, name string) string {
+	t.Helper()
+
+	for _, dir := range filepath.SplitList(strings.TrimPrefix(s.env[0], "PATH=")) {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 && !info.IsDir() {
+			return path
+		}
+	}
+
+	t.Fatalf("%s is not installed: run make clients", name)
+
+	return ""
+}
+
+// serve starts the binary on its default configuration and returns its address and a
+// client that reads what was pushed.
+func serve(t *testing.T) (string, *wire.Client) {
+	t.Helper()
+
+	d := (&daemon.Zot{}).Start(t)
+	c := wire.New(d.Addr)
+	t.Cleanup(c.Close)
+
+	return d.Addr, c
+}
+
+// shortTempDir returns a directory with a path short enough for Unix sockets in it
+// (108 bytes, unix(7)).
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+
+	dir, err := os.MkdirTemp("", "zot")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+
+	return dir
+}

@@ -1,0 +1,78 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+)
+
+var nextLink = regexp.MustCompile(`^<([^>]+)>;\s*rel="?next"?`)
+
+// Tags lists all tags of a repository, page by page. A repository that is not
+// there has none.
+func (c *Client) Tags(ctx context.Context, repo string) ([]string, error) {
+	var all []string
+
+	err := c.pages(ctx, c.at(repo+"/tags/list"), func(dec *json.Decoder) error {
+		var page struct{ Tags []string }
+		err := dec.Decode(&page)
+		all = append(all, page.Tags...)
+
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+
+	return all, err
+}
+
+// Catalog lists all repositories.
+func (c *Client) Catalog(ctx context.Context) ([]string, error) {
+	var all []string
+
+	err := c.pages(ctx, c.at("_catalog"), func(dec *json.Decoder) error {
+		var page struct{ Repositories []string }
+		err := dec.Decode(&page)
+		all = append(all, page.Repositories...)
+
+		return err
+	})
+
+	return all, err
+}
+
+// pages hands one page after the other to take, as long as a Link names a next one.
+func (c *Client) pages(ctx context.Context, at *url.URL, take func(*json.Decoder) error) error {
+	for at != nil {
+		resp, err := c.send(ctx, request{method: http.MethodGet, url: at, status: []int{http.StatusOK}})
+		if err != nil {
+			return err
+		}
+
+		err = errors.Join(take(json.NewDecoder(resp.Body)), resp.Body.Close())
+		if err != nil {
+			return fmt.Errorf("page %s: %w", at, err)
+		}
+
+		if at, err = next(at, resp.Header.Get("Link")); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// next returns the page after at, or nil if there is none.
+func next(at *url.URL, link string) (*url.URL, error) {
+	m := nextLink.FindStringSubmatch(link)
+	if m == nil {
+		return nil, nil //nolint:nilnil // no next page is no error
+	}
+
+	return at.Parse(m[1])
+}
