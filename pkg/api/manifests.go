@@ -15,15 +15,9 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-const (
-	// maxManifest is the largest manifest that is taken, in bytes. The spec wants
-	// 4 MiB at least ("Pushing Manifests").
-	maxManifest = 8 << 20
-
-	// maxTags is how many tags one PUT may set. The spec wants 10 at least; the
-	// answer names each of them in a header.
-	maxTags = 100
-)
+// maxTags is how many tags one PUT may set. The spec wants 10 at least ("Pushing
+// Manifests"); the answer names each of them in a header.
+const maxTags = 100
 
 // manifestHandlers answer /v2/<repo>/manifests/<reference>.
 type manifestHandlers struct {
@@ -190,23 +184,23 @@ func tagName(r *request, err error) error {
 	return err
 }
 
-// readManifest reads a body of at most maxManifest bytes.
+// readManifest reads a body of at most storage.MaxManifest bytes.
 //
 // Errors: errTooLarge, *bodyError.
 func readManifest(r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxManifest {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, r.ContentLength, maxManifest)
+	if r.ContentLength > storage.MaxManifest {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, r.ContentLength, storage.MaxManifest)
 	}
 
 	var data bytes.Buffer
 
-	n, err := io.Copy(&data, io.LimitReader(r.Body, maxManifest+1))
+	n, err := io.Copy(&data, io.LimitReader(r.Body, storage.MaxManifest+1))
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 
-	if n > maxManifest {
-		return nil, fmt.Errorf("%w: at most %d bytes are taken", errTooLarge, maxManifest)
+	if n > storage.MaxManifest {
+		return nil, fmt.Errorf("%w: at most %d bytes are taken", errTooLarge, storage.MaxManifest)
 	}
 
 	return data.Bytes(), nil

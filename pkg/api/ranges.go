@@ -43,9 +43,7 @@ func parseRange(header string, size int64) (storage.Range, error) {
 	to, okTo := parseOffset(last)
 
 	if last == "" {
-		to, okTo = size-1, true
-	} else if okTo && to < from {
-		okTo = false
+		to, okTo = 1<<63-1, true
 	}
 
 	return clipRange(from, to, size, okFrom && okTo)
@@ -67,8 +65,8 @@ func clipRange(from, to, size int64, ok bool) (storage.Range, error) {
 		return storage.Whole, nil
 	}
 
-	if from >= size {
-		return storage.Range{}, fmt.Errorf("%w: it starts at %d of %d bytes", storage.ErrRange, from, size)
+	if from >= size || to < from {
+		return storage.Range{}, fmt.Errorf("%w: bytes %d to %d of %d", storage.ErrRange, from, to, size)
 	}
 
 	return storage.Range{Offset: from, Length: min(to, size-1) - from + 1}, nil

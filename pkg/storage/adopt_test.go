@@ -172,6 +172,8 @@ func TestAdoptsChangesWhileServing(t *testing.T) {
 	l.Equal(l.Tags("a", "", -1), "moved new ours since", "also after a restart")
 
 	l.NoError(l.Delete("a", "new", storage.Precondition{}), "delete what was adopted")
+	dead := l.store
+	t.Cleanup(func() { _ = dead.Close(context.Background()) })
 	l.memory.Crash()
 	l.open()
 	l.Equal(l.Tags("a", "", -1), "moved ours since", "it does not come back")

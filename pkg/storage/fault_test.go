@@ -107,6 +107,8 @@ var (
 	spare    = digest.FromString("spare")
 )
 
+func digestOf(content string) digest.Digest { return digest.FromString(content) }
+
 func ignore(err, target error) error {
 	if errors.Is(err, target) {
 		return nil

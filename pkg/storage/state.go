@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -14,6 +15,8 @@ import (
 // copy takes a batch of records, and is published when those are durable. So a
 // reader needs no lock, and what it reads belongs together.
 type state struct {
+	copying *sync.Mutex // copying a tree marks it as shared
+
 	seq       uint64 // of the last record folded; 0 = the repository does not exist
 	tags      *btree.Map[Tag, tagEntry]
 	tagged    *btree.BTreeG[tagPair] // the same by digest
@@ -56,6 +59,7 @@ func newState() *state {
 	options := btree.Options{NoLocks: true}
 
 	return &state{
+		copying:   new(sync.Mutex),
 		tags:      new(btree.Map[Tag, tagEntry]),
 		tagged:    btree.NewBTreeGOptions(lessTagPair, options),
 		manifests: new(btree.Map[digest.Digest, *ManifestRecord]),
@@ -74,7 +78,11 @@ func lessReferrerPair(a, b referrerPair) bool {
 }
 
 func (s *state) clone() *state {
+	s.copying.Lock()
+	defer s.copying.Unlock()
+
 	next := *s
+	next.copying = new(sync.Mutex)
 	next.tags = s.tags.Copy()
 	next.tagged = s.tagged.Copy()
 	next.manifests = s.manifests.Copy()

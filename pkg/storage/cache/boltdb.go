@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sync/semaphore"
 )
 
 // BoltName is the name of this driver in a configuration.
@@ -42,7 +43,7 @@ type boltTiming struct {
 	fresh  time.Duration // between the making of two fresh files
 	lock   time.Duration // to wait for another process's lock when opening
 	close  time.Duration // Close waits at most this long for the disk
-	memory int           // bytes of operations that may wait
+	memory int           // bytes of operations that may wait; written when half of that does
 }
 
 var defaultTiming = boltTiming{
@@ -70,12 +71,12 @@ type BoltDB struct {
 	file   *boltFile   // nil while there is none
 	files  []*boltFile // those not released yet, file too
 	ops    layers
-	seq    uint64        // of the last put
-	closed bool          // no more operations
-	room   chan struct{} // closed and replaced when ops has room again
+	seq    uint64 // of the last put
+	closed bool   // no more operations
 
-	wake    chan struct{} // something to do; has room for one
-	hurry   chan struct{} // do it now; has room for one
+	room    *semaphore.Weighted // bytes that ops may grow by
+	wake    chan struct{}       // something to do; has room for one
+	hurry   chan struct{}       // do it now; has room for one
 	flushes chan chan error
 	stop    chan struct{} // closed by Close
 	tooLate chan struct{} // closed when Close has waited long enough
@@ -94,7 +95,7 @@ func OpenBoltDB(opts BoltOptions) (*BoltDB, error) {
 		opts:    opts,
 		path:    filepath.Join(opts.Directory, boltFileName),
 		ops:     layers{newBatch(), newBatch()},
-		room:    make(chan struct{}),
+		room:    semaphore.NewWeighted(int64(opts.timing.memory)),
 		wake:    make(chan struct{}, 1),
 		hurry:   make(chan struct{}, 1),
 		flushes: make(chan chan error),
@@ -235,50 +236,23 @@ func (b *BoltDB) DeleteBlob(ctx context.Context, dgst digest.Digest, key string)
 	return b.add(ctx, dgst, key, op{drop: true})
 }
 
-// add adds an operation to those that wait. It waits only if memory is full, which
-// happens to those that put faster than the disk takes it: a rebuild.
+// add adds an operation to those that wait. It waits itself only while memory is
+// full, which happens to those that put faster than the disk takes it, a rebuild, and
+// to others meanwhile: each in its turn, so for about one commit.
 func (b *BoltDB) add(ctx context.Context, dgst digest.Digest, key string, next op) error {
-	var limit <-chan time.Time
+	size := opBytes + len(dgst) + len(key)
 
-	for {
-		room, err := b.tryAdd(dgst, key, next)
-		if err != nil || room == nil {
-			return err
-		}
-
-		poke(b.hurry)
-
-		if limit == nil {
-			timer := time.NewTimer(patience)
-			defer timer.Stop()
-
-			limit = timer.C
-		}
-
-		select {
-		case <-room:
-		case <-limit:
-			return errFull
-		case <-ctx.Done():
-			return fmt.Errorf("wait for room in the cache: %w", ctx.Err())
-		case <-b.stop:
-			return ErrClosed
-		}
+	if err := b.reserve(ctx, size); err != nil {
+		return err
 	}
-}
 
-// tryAdd returns what to wait for if there is no room.
-func (b *BoltDB) tryAdd(dgst digest.Digest, key string, next op) (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
 	if b.closed {
-		return nil, ErrClosed
-	}
+		b.room.Release(int64(size))
 
-	waiting := b.ops[1]
-	if waiting.bytes >= b.opts.timing.memory {
-		return b.room, nil
+		return ErrClosed
 	}
 
 	if next.seq != 0 {
@@ -286,10 +260,39 @@ func (b *BoltDB) tryAdd(dgst digest.Digest, key string, next op) (<-chan struct{
 		next.seq = b.seq
 	}
 
-	waiting.add(dgst, key, next)
+	if !b.ops[1].add(dgst, key, next, size) {
+		b.room.Release(int64(size))
+	}
+
 	poke(b.wake)
 
-	return nil, nil
+	if b.ops[1].bytes > b.opts.timing.memory/2 {
+		poke(b.hurry)
+	}
+
+	return nil
+}
+
+// reserve takes size bytes of the memory for what waits.
+func (b *BoltDB) reserve(ctx context.Context, size int) error {
+	if b.room.TryAcquire(int64(size)) {
+		return nil
+	}
+
+	poke(b.hurry)
+
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+
+	if b.room.Acquire(limited, int64(size)) == nil {
+		return nil
+	}
+
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for room in the cache: %w", err)
+	}
+
+	return errFull
 }
 
 // Flush writes what waits. Nobody need call it: it is for tests, and for those who

@@ -80,8 +80,8 @@ func (b *BoltDB) forget(file *boltFile, cause error) {
 		b.file = nil
 	}
 
+	b.room.Release(int64(b.ops[0].bytes + b.ops[1].bytes))
 	b.ops = layers{newBatch(), newBatch()}
-	b.makeRoom()
 	b.mu.Unlock()
 
 	b.opts.Log.Warn().Err(cause).Str("file", b.path).

@@ -46,7 +46,9 @@ const opBytes = 200
 
 func newBatch() *batch { return &batch{byDigest: map[digest.Digest]*pairs{}} }
 
-func (b *batch) add(dgst digest.Digest, key string, next op) {
+// add adds an operation that takes size bytes. It says whether it was the first on
+// its pair; else the operation takes none.
+func (b *batch) add(dgst digest.Digest, key string, next op, size int) bool {
 	entry := b.byDigest[dgst]
 	if entry == nil {
 		entry = &pairs{ops: map[string]op{}}
@@ -55,7 +57,7 @@ func (b *batch) add(dgst digest.Digest, key string, next op) {
 
 	old, known := entry.ops[key]
 	if !known {
-		b.bytes += opBytes + len(dgst) + len(key)
+		b.bytes += size
 	}
 
 	if old.seq == 0 && next.seq != 0 {
@@ -64,6 +66,8 @@ func (b *batch) add(dgst digest.Digest, key string, next op) {
 
 	entry.ops[key] = old.then(next)
 	entry.drops = entry.drops || next.drop
+
+	return !known
 }
 
 // layers is the operations in memory: those being written, and behind them those

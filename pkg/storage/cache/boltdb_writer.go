@@ -116,31 +116,25 @@ func (b *BoltDB) flush() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	if b.ops[0] == ops {
+	if b.ops[0] == ops { // else it was forgotten meanwhile
 		b.ops[0] = newBatch()
+		b.room.Release(int64(ops.bytes))
 	}
 
 	return nil
 }
 
 // take returns the batch to write: the one that could not be written, else the one
-// that waits, which makes room for another.
+// that waits.
 func (b *BoltDB) take() (*boltFile, *batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
 	if b.ops[0].bytes == 0 {
 		b.ops = layers{b.ops[1], newBatch()}
-		b.makeRoom()
 	}
 
 	return b.file, b.ops[0]
-}
-
-// makeRoom tells those who wait for room. The caller holds mu.
-func (b *BoltDB) makeRoom() {
-	close(b.room)
-	b.room = make(chan struct{})
 }
 
 // write does the operations to a bucket, and says whether that changed it. Digests

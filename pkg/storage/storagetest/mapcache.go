@@ -19,12 +19,25 @@ type MapCache struct {
 // NewMapCache returns an empty cache.
 func NewMapCache() *MapCache { return &MapCache{keys: map[digest.Digest][]string{}} }
 
-// Flush loses all that it knows, as a cache may at any time.
+// Forget loses all that it knows, as a cache may at any time.
 func (c *MapCache) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
 	clear(c.keys)
+}
+
+// Copy returns what a copy of its file would be.
+func (c *MapCache) Copy() *MapCache {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	again := NewMapCache()
+	for dgst, keys := range c.keys {
+		again.keys[dgst] = slices.Clone(keys)
+	}
+
+	return again
 }
 
 // Name implements storage.Cache.
