@@ -116,29 +116,16 @@ func (p *process) wait() int {
 }
 
 // mustUpload begins a request that ends with the process, and returns when the
-// server reads its body.
-func (p *process) mustUpload(t *testing.T) (ended <-chan struct{}) {
+// server reads its body. end is called when the process has ended.
+func (p *process) mustUpload(t *testing.T) (end func()) {
 	t.Helper()
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-	resp, err := client.Post(p.url+"/v2/a/blobs/uploads/", "", nil) //nolint:noctx // it ends with the process
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	location, err := resp.Location()
-	if err := resp.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
-
-	if err != nil {
-		t.Fatal(err)
-	}
-
+	location := mustLocation(t, client, p.url+"/v2/a/blobs/uploads/")
 	reader, writer := io.Pipe()
 
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, location.String(), reader)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, location, reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +136,7 @@ func (p *process) mustUpload(t *testing.T) (ended <-chan struct{}) {
 		defer close(done)
 
 		if resp, err := client.Do(req); err == nil {
-			t.Errorf("answered %s without the end of its body", resp.Status)
+			t.Errorf("answered %s without the end of its body, and close: %v", resp.Status, resp.Body.Close())
 		}
 	}()
 
@@ -157,7 +144,39 @@ func (p *process) mustUpload(t *testing.T) (ended <-chan struct{}) {
 		t.Fatal(err)
 	}
 
-	return done
+	return func() {
+		if err := writer.Close(); err != nil { // or the client would wait for the rest
+			t.Error(err)
+		}
+
+		<-done
+	}
+}
+
+// mustLocation starts an upload, and returns where it is.
+func mustLocation(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	location, err := resp.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return location.String()
 }
 
 func TestSignals(t *testing.T) {
@@ -173,7 +192,7 @@ func TestSignals(t *testing.T) {
 
 	Convey("The second signal stops it at once, whatever is under way", t, func() {
 		zot := mustStart(t)
-		ended := zot.mustUpload(t)
+		endUpload := zot.mustUpload(t)
 
 		zot.mustSignal(t, syscall.SIGTERM)
 		zot.mustLog(t, "stopping")
@@ -181,7 +200,7 @@ func TestSignals(t *testing.T) {
 
 		So(zot.wait(), ShouldEqual, 1)
 		So(zot.err.String(), ShouldEqual, "zot: stopped at once by a second signal\n")
-		<-ended
+		endUpload()
 	})
 }
 

@@ -77,7 +77,7 @@ func (ids *requestIDs) of(r *http.Request) string {
 
 // plainText says whether s has nothing that could mean something in a header or log.
 func plainText(s string) bool {
-	return strings.IndexFunc(s, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
-	}) < 0
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
+	return strings.Trim(s, plain) == ""
 }

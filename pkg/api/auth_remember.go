@@ -44,7 +44,8 @@ func (m *remembered) add(mark passwordMark, now time.Time) {
 	m.until[mark] = now.Add(rememberFor)
 }
 
-// makeRoom forgets what has expired; if nothing has, anything: it is computed again.
+// makeRoom forgets what has expired; if that is not a quarter of all, anything else: it
+// is computed again. A quarter, so that the next ones need not look.
 func (m *remembered) makeRoom(now time.Time) {
 	for mark, until := range m.until {
 		if !now.Before(until) {
@@ -53,7 +54,7 @@ func (m *remembered) makeRoom(now time.Time) {
 	}
 
 	for mark := range m.until {
-		if len(m.until) < rememberMost {
+		if len(m.until) <= rememberMost*3/4 {
 			return
 		}
 

@@ -16,7 +16,7 @@ type blobHandlers struct{ blobs storage.Blobs }
 func (h blobHandlers) head(w *response, r *request) error {
 	size, err := h.blobs.StatBlob(r.Context(), r.repo, r.digest)
 	if err != nil {
-		return fmt.Errorf("head blob: %w", err)
+		return fmt.Errorf("get blob: %w", err)
 	}
 
 	return h.describe(w, r, size)

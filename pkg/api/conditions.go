@@ -137,15 +137,12 @@ func unconditional(cond storage.Precondition) bool {
 // holds evaluates a precondition for a manifest that is named by its digest: all that
 // can be asked is whether it is there.
 func holds(cond storage.Precondition, dgst digest.Digest, there bool) bool {
-	switch {
-	case cond.MatchAny && !there,
-		cond.NoneAny && there,
-		len(cond.Match) > 0 && !(there && slices.Contains(cond.Match, dgst)),
-		there && slices.Contains(cond.NoneMatch, dgst):
-		return false
+	if !there {
+		return !cond.MatchAny && len(cond.Match) == 0
 	}
 
-	return true
+	return !cond.NoneAny && !slices.Contains(cond.NoneMatch, dgst) &&
+		(len(cond.Match) == 0 || slices.Contains(cond.Match, dgst))
 }
 
 // notModified says whether a client that asks for dgst has it already.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -29,7 +30,35 @@ type client struct {
 	base     string
 	http     *http.Client
 	registry Registry
-	log      *bytes.Buffer // read it after the answer only
+	log      *logBuffer
+}
+
+// logBuffer is a log that is read while it may be written. The line of a request is
+// in it before a small answer is.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return b.buf.String()
+}
+
+func (b *logBuffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	b.buf.Reset()
 }
 
 // answer is what came back, body and all.
@@ -65,13 +94,13 @@ func dialWith(t *testing.T, cfg config.HTTP, registry Registry) *client {
 	t.Helper()
 
 	cfg.Address, cfg.Port = "127.0.0.1", "0"
-	c := &client{t: t, log: &bytes.Buffer{}, registry: registry}
+	c := &client{t: t, log: &logBuffer{}, registry: registry}
 	c.http = &http.Client{
 		Transport:     &http.Transport{},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	server, err := New(cfg, registry, zerolog.New(zerolog.SyncWriter(c.log)))
+	server, err := New(cfg, registry, zerolog.New(c.log))
 	c.must(err)
 
 	addr, err := server.Listen()
@@ -221,7 +250,8 @@ func (c *client) attach(repo string, subject digest.Digest, artifactType, note s
 	return dgst
 }
 
-func (c *client) manifest(repo, reference, body string) (string, digest.Digest) {
+// manifest pushes a manifest, an image's if no other type is given.
+func (c *client) manifest(repo, reference, body string, mediaType ...string) (string, digest.Digest) {
 	c.t.Helper()
 
 	dgst := digest.FromString(body)
@@ -229,7 +259,8 @@ func (c *client) manifest(repo, reference, body string) (string, digest.Digest) 
 		reference = dgst.String()
 	}
 
-	c.send(http.MethodPut, "/v2/"+repo+"/manifests/"+reference, body, "Content-Type: "+mediaTypeManifest).
+	c.send(http.MethodPut, "/v2/"+repo+"/manifests/"+reference, body,
+		"Content-Type: "+append(mediaType, mediaTypeManifest)[0]).
 		expect(c.t, http.StatusCreated)
 
 	return body, dgst

@@ -45,7 +45,7 @@ func (h manifestHandlers) get(w *response, r *request) error {
 func (h manifestHandlers) head(w *response, r *request) error {
 	desc, err := h.manifests.StatManifest(r.Context(), r.repo, r.ref)
 	if err != nil {
-		return fmt.Errorf("head manifest: %w", err)
+		return fmt.Errorf("get manifest: %w", err)
 	}
 
 	sent, err := describeManifest(w, r, desc)

@@ -98,8 +98,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 func (s *Server) Listen() (net.Addr, error) {
 	address := net.JoinHostPort(s.cfg.Address, s.cfg.Port)
 
-	// No context: a bound socket is closed by Shutdown.
-	listener, err := net.Listen("tcp", address) //nolint:noctx
+	listener, err := net.Listen("tcp", address) //nolint:noctx // Shutdown closes it
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}

@@ -18,16 +18,17 @@ type Streams struct {
 // Run runs the command that args name, and returns when it is done. The end of ctx
 // asks serve to stop. A failure was not yet printed: see Report.
 func Run(ctx context.Context, args []string, streams Streams) error {
-	root := rootCommand(streams)
+	root := rootCommand(streams) //nolint:contextcheck // cobra hands it to the commands
 	root.SetArgs(args)
 
 	return root.ExecuteContext(ctx)
 }
 
-// Report prints a failure, a line for each thing that is wrong.
+// Report prints a failure, a line for each thing that is wrong. There is nowhere to
+// say that this failed.
 func Report(w io.Writer, err error) {
 	for text := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(w, "zot: "+text) //nolint:errcheck // there is nowhere left to say so
+		fmt.Fprintln(w, "zot: "+text)
 	}
 }
 

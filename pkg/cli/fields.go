@@ -43,9 +43,9 @@ func fieldNames(fields map[string]field) []string {
 
 // suggest says which of the known keys could be meant by key.
 func suggest(key string, known []string) string {
-	const close = 3 // edits; more is no longer a slip
+	const slip = 3 // edits; more is another word
 
-	best, edits := "", close+1
+	best, edits := "", slip+1
 
 	for _, name := range known {
 		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < edits && d < len(name)/2+1 {

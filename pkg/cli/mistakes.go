@@ -18,7 +18,7 @@ func (m Mistake) String() string { return oneLine(m.Path, m.Problem+"; "+m.Remed
 
 // Mistakes is all that is wrong in a configuration file, in the order of paths. It
 // is never an error while it is empty.
-type Mistakes []Mistake
+type Mistakes []Mistake //nolint:errname // a list of mistakes, which is an error only if there are any
 
 // Error is a line for each mistake.
 func (m Mistakes) Error() string {

@@ -17,24 +17,24 @@ import (
 )
 
 // mustWrite writes a file into a new directory and returns its path.
-func mustWrite(t testing.TB, name, content string) string {
-	t.Helper()
+func mustWrite(tb testing.TB, name, content string) string {
+	tb.Helper()
 
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(tb.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 
 	return path
 }
 
 // mustDecode decodes content, and fails if it is not of the format.
-func mustDecode(t testing.TB, format, content string) *file {
-	t.Helper()
+func mustDecode(tb testing.TB, format, content string) *file {
+	tb.Helper()
 
 	f, err := decode(format, []byte(content))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 
 	return f
@@ -285,22 +285,21 @@ func TestUnreadable(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for format, content := range cased {
-		f.Add(format, content)
+	formats := []string{"json", "yaml", "toml"}
+
+	for i, format := range formats {
+		f.Add(uint8(i), cased[format])
 	}
 
-	f.Add("json", `{"storage": {"gcDelay": "1h", "retention": {"policies": [null]}}, "log": null}`)
-	f.Add("yaml", "http: &a {port: 1}\nstorage: *a\n? {a: b}\n: c")
-	f.Add("toml", `http.port = 1979-05-27T07:32:00Z`)
+	f.Add(uint8(0), `{"storage": {"gcDelay": "1h", "retention": {"policies": [null]}}, "log": null}`)
+	f.Add(uint8(0), `{"": 1}`)
+	f.Add(uint8(1), "http: &a {port: 1}\nstorage: *a\n? {a: b}\n: c")
+	f.Add(uint8(2), `http.port = 1979-05-27T07:32:00Z`)
 
-	f.Fuzz(func(t *testing.T, format, content string) {
-		if format != "json" && format != "yaml" && format != "toml" {
-			t.Skip()
-		}
-
-		decoded, err := decode(format, []byte(content))
+	f.Fuzz(func(t *testing.T, format uint8, content string) {
+		decoded, err := decode(formats[int(format)%len(formats)], []byte(content))
 		if err != nil {
-			if strings.Contains(err.Error(), "decode ") {
+			if strings.HasPrefix(err.Error(), "decode ") {
 				t.Errorf("the tree let through what does not decode: %v", err)
 			}
 

@@ -208,6 +208,10 @@ func (t *tree) twice(path string) {
 }
 
 func (t *tree) unknown(path, key string, fields map[string]field) {
+	if key == "" {
+		key = `""` // or the path would be that of the object
+	}
+
 	t.mistakes.add(Mistake{join(path, key), "unknown key", suggest(key, fieldNames(fields))})
 }
 

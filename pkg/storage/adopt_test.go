@@ -113,15 +113,6 @@ func (l *layout) index(repo storage.RepoName) map[string]any {
 	return index
 }
 
-// edit changes index.json as another program would: read, change, write.
-func (l *layout) edit(repo storage.RepoName, change func(index map[string]any)) {
-	l.t.Helper()
-
-	index := l.index(repo)
-	change(index)
-	l.write(string(repo)+"/index.json", jsonOf(index))
-}
-
 func (l *layout) entries(repo storage.RepoName) []any { return l.index(repo)["manifests"].([]any) }
 
 func TestAdoptsALayout(t *testing.T) {
@@ -134,7 +125,7 @@ func TestAdoptsALayout(t *testing.T) {
 
 	l.Equal(l.Tags("their/app", "", -1), "one", "its tags; those that are none are left out")
 	manifest := l.MustGet("their/app", "one")
-	l.checkPulls("their/app", manifest)
+	checkImage(l.World, "their/app", manifest)
 	l.NoError(l.Get("their/app", l.image("their/app", "", "other")["digest"].(digest.Digest).String()), "what has no good tag has its digest")
 	l.Equal(l.Repos("", -1), "their/app", "it is in the catalog")
 
@@ -148,8 +139,6 @@ func TestAdoptsALayout(t *testing.T) {
 		l.True(strings.Contains(text, kept), kept, text)
 	}
 }
-
-func (l *layout) checkPulls(repo storage.RepoName, manifest storage.Manifest) { checkImage(l.World, repo, manifest) }
 
 func TestAdoptsChangesWhileServing(t *testing.T) {
 	l := newLayout(t)

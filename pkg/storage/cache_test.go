@@ -14,6 +14,7 @@ import (
 
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/cache"
+	"zotregistry.io/zot/pkg/storage/storagetest"
 )
 
 // Here and not in package cache, which must not know the interface.
@@ -110,6 +111,21 @@ func TestNoCache(t *testing.T) {
 		So(none.DeleteBlob(t.Context(), "sha256:00", "a/blobs/sha256/00"), ShouldBeNil)
 		So(none.Name(), ShouldEqual, "none")
 		So(none.Close(), ShouldBeNil)
+	})
+}
+
+// The driver of ExampleRegister is one: the contract asks for nothing that only boltdb
+// has.
+func TestExampleDriver(t *testing.T) {
+	storagetest.TestCache(t, func(t *testing.T) storage.Cache {
+		t.Helper()
+
+		opened, err := openMapCache(storage.CacheOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return opened
 	})
 }
 

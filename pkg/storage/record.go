@@ -99,7 +99,7 @@ func DecodeRecords(line []byte) ([]Record, error) {
 
 // check says whether the fields that Kind needs are there.
 func (op Op) check() error {
-	ok := false
+	var ok bool
 
 	switch op.Kind {
 	case OpPutManifest:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -129,7 +130,7 @@ func discoverOne(t *testing.T, sh *shell, ref, artifactType string) digest.Diges
 	}
 	must(t, json.Unmarshal([]byte(out), &found))
 
-	all := append(found.Referrers, found.Manifests...)
+	all := slices.Concat(found.Referrers, found.Manifests)
 	if len(all) != 1 {
 		t.Fatalf("oras discover: want one referrer:\n%s", out)
 	}

@@ -122,7 +122,7 @@ func serve(t *testing.T) (string, *wire.Client) {
 func shortTempDir(t *testing.T) string {
 	t.Helper()
 
-	dir, err := os.MkdirTemp("", "zot")
+	dir, err := os.MkdirTemp("", "zot") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,21 +38,25 @@ type BoltOptions struct {
 
 // boltTiming is how long things take; tests have their own.
 type boltTiming struct {
+	read   time.Duration // a read that takes longer than this is of no use, and given up
 	flush  time.Duration // a put waits at most about this long to be written
 	retry  time.Duration // between two tries to write, or to make a file
 	fresh  time.Duration // between the making of two fresh files
 	lock   time.Duration // to wait for another process's lock when opening
 	close  time.Duration // Close waits at most this long for the disk
+	room   time.Duration // a put waits at most this long for memory
 	memory int           // bytes of operations that may wait; written when half of that does
 }
 
 var defaultTiming = boltTiming{
+	read:   time.Second,
 	flush:  200 * time.Millisecond,
 	retry:  time.Second,
 	fresh:  10 * time.Second,
 	lock:   5 * time.Second,
 	close:  10 * time.Second,
-	memory: 8 << 20,
+	room:   10 * time.Second,
+	memory: 2 << 20, // with 8 a rebuild is no faster, and others wait thrice as long (docs/cache.md)
 }
 
 // BoltDB keeps the cache of one image store in a file, cache.db. Its methods may be
@@ -281,7 +285,7 @@ func (b *BoltDB) reserve(ctx context.Context, size int) error {
 
 	poke(b.hurry)
 
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, b.opts.timing.room)
 	defer cancel()
 
 	if b.room.Acquire(limited, int64(size)) == nil {

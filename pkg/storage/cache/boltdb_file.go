@@ -17,10 +17,6 @@ import (
 // as a rule; where they do not, these are the disk reads under way.
 const readers = 8
 
-// patience is how long a request waits for an answer from the file. A cache that is
-// slower than that is of no use to it.
-const patience = time.Second
-
 var (
 	errLost = errors.New("the cache's file is lost")
 	errSlow = errors.New("the cache's file is too slow")
@@ -45,7 +41,7 @@ type boltFile struct {
 	reads  chan job
 	writes chan job
 	stop   chan struct{} // closed: no more jobs will come
-	dead   chan struct{} // closed: the file is lost, cause says why
+	dead   chan struct{} // closed: the file is lost
 
 	seal   seal
 	lastTx atomic.Int64 // bbolt's number of our last commit
@@ -54,17 +50,10 @@ type boltFile struct {
 	poisoned atomic.Bool // bbolt panicked with a lock held
 
 	loseOnce sync.Once
+	patience time.Duration // how long a read waits
 	onLoss   func(error)   // called once, with the cause, before dead is closed
 	workers  atomic.Int32  // that have not ended
 	released chan struct{} // closed: all have ended and the handle is closed
-}
-
-// seal is what the file looked like after our last write to it. Nobody else writes,
-// so if it looks otherwise, it is not ours any more.
-type seal struct {
-	gen      atomic.Uint64 // odd while we write
-	size     atomic.Int64
-	modified atomic.Int64 // nanoseconds
 }
 
 // job is work for a goroutine that may enter bbolt.
@@ -93,9 +82,10 @@ func newBoltFile(path string, db *bbolt.DB, handle *os.File) *boltFile {
 	}
 }
 
-// start begins to take jobs. onLoss is called when the file turns out to be lost.
-func (f *boltFile) start(onLoss func(error)) {
-	f.onLoss = onLoss
+// start begins to take jobs. A read waits for its answer for as long as patience says.
+// onLoss is called when the file turns out to be lost.
+func (f *boltFile) start(patience time.Duration, onLoss func(error)) {
+	f.patience, f.onLoss = patience, onLoss
 	f.workers.Store(readers + 1)
 
 	for range readers {
@@ -159,7 +149,7 @@ func (f *boltFile) read(ctx context.Context, look func(*bbolt.Bucket) answer) an
 		return answer{err: errLost}
 	}
 
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(f.patience)
 	defer limit.Stop()
 
 	result := f.ask(f.reads, ctx.Done(), limit.C, func() answer { return f.view(look) })
@@ -280,132 +270,6 @@ func (f *boltFile) look(tx *bbolt.Tx, last int64, look func(*bbolt.Bucket) answe
 	}
 
 	return look(bucket)
-}
-
-// commit runs change in a transaction and makes it durable. change says whether
-// there is anything to write. It is run by the worker for writes.
-func (f *boltFile) commit(change func(*bbolt.Bucket) (bool, error)) answer {
-	if err := f.unchanged(); err != nil {
-		return f.lose(err)
-	}
-
-	tx, err := f.begin(true)
-	if err != nil {
-		return f.lose(err)
-	}
-
-	// The transaction holds a lock until it ends, which it does not if this panics.
-	ended := false
-	defer func() {
-		if !ended {
-			f.poisoned.Store(true)
-		}
-	}()
-
-	result := f.change(tx, change)
-	ended = true
-
-	return result
-}
-
-// change ends tx in one way or the other.
-func (f *boltFile) change(tx *bbolt.Tx, change func(*bbolt.Bucket) (bool, error)) answer {
-	bucket := tx.Bucket(f.bucket)
-	if bucket == nil || int64(tx.ID()) != f.lastTx.Load()+1 {
-		return f.lose(errors.Join(errAnother, tx.Rollback()))
-	}
-
-	changed, err := change(bucket)
-	if err == nil && changed {
-		err = f.unchanged() // it took a while
-	}
-
-	if err != nil {
-		return f.lose(errors.Join(err, tx.Rollback()))
-	}
-
-	if !changed {
-		return answer{err: tx.Rollback()}
-	}
-
-	return f.seals(tx)
-}
-
-// seals commits tx and takes the file's new looks down. Were the file damaged in
-// just these milliseconds, the damage would be taken for our own write; what it does
-// to the pages is found when they are read.
-func (f *boltFile) seals(tx *bbolt.Tx) answer {
-	number := int64(tx.ID()) // Commit clears it
-
-	f.seal.gen.Add(1)
-
-	failed := tx.Commit() // has rolled back if it failed, as on a full disk
-	if failed == nil {
-		f.lastTx.Store(number)
-	}
-
-	looks := f.reseal()
-
-	f.seal.gen.Add(1)
-
-	if looks != nil {
-		return f.lose(looks)
-	}
-
-	return answer{err: failed}
-}
-
-// reseal takes down what the file looks like. It is called between two increments of
-// seal.gen, or before start.
-func (f *boltFile) reseal() error {
-	info, err := f.stat()
-	if err != nil {
-		return err
-	}
-
-	f.seal.size.Store(info.Size())
-	f.seal.modified.Store(info.ModTime().UnixNano())
-
-	return nil
-}
-
-func (f *boltFile) stat() (os.FileInfo, error) {
-	info, err := os.Stat(f.path)
-	if err != nil {
-		return nil, fmt.Errorf("look at the cache's file: %w", err)
-	}
-
-	if !os.SameFile(info, f.id) {
-		return nil, fmt.Errorf("%w: another file is in its place", errDamaged)
-	}
-
-	return info, nil
-}
-
-// unchanged says whether the file is still the one that we wrote. It costs one
-// stat(2), and is no guarantee: the file may be truncated right after it.
-func (f *boltFile) unchanged() error {
-	gen := f.seal.gen.Load()
-	size, modified := f.seal.size.Load(), f.seal.modified.Load()
-
-	info, err := f.stat()
-	if err != nil {
-		return err
-	}
-
-	if info.Size() < size {
-		return fmt.Errorf("%w: it was cut from %d to %d bytes", errDamaged, size, info.Size())
-	}
-
-	if gen%2 == 1 || f.seal.gen.Load() != gen {
-		return nil // we are writing ourselves: it may only have grown
-	}
-
-	if info.Size() != size || info.ModTime().UnixNano() != modified {
-		return fmt.Errorf("%w: another program wrote to it", errDamaged)
-	}
-
-	return nil
 }
 
 // close ends the workers, unless the file is lost: then they are ending already.

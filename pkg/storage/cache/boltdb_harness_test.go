@@ -18,10 +18,12 @@ import (
 
 // quick makes nothing wait long, and nothing happen by itself soon: tests flush.
 var quick = boltTiming{
+	read:   time.Minute,
 	flush:  time.Hour,
 	retry:  time.Hour,
 	lock:   100 * time.Millisecond,
-	close:  10 * time.Second,
+	close:  time.Minute,
+	room:   time.Minute,
 	memory: 8 << 20,
 }
 

@@ -62,7 +62,7 @@ func whyAside(err error) string {
 
 // adopt takes a file into use.
 func (b *BoltDB) adopt(file *boltFile) {
-	file.start(func(cause error) { b.forget(file, cause) })
+	file.start(b.opts.timing.read, func(cause error) { b.forget(file, cause) })
 
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -27,7 +27,7 @@ const (
 const maxAside = 9
 
 // mapSize is how much of the file is mapped from the start, whatever its size is: room
-// for some four million pairs. Mapping more later makes readers wait. It costs address
+// for some three million pairs. Mapping more later makes readers wait. It costs address
 // space, no memory.
 const mapSize = 1 << 30
 

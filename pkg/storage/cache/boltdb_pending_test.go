@@ -120,7 +120,7 @@ func TestNoFile(t *testing.T) {
 	Convey("when no fresh file can be made", t, func() {
 		b := newBoltTest(t)
 		small := quick
-		small.memory = 10 * opBytes
+		small.room, small.memory = time.Millisecond, 10*opBytes
 		b.must(b.open(small))
 		b.fill(1)
 		So(os.RemoveAll(b.dir), ShouldBeNil)
@@ -135,8 +135,9 @@ func TestNoFile(t *testing.T) {
 			}
 
 			b.wantKnown(n, n)
-			cancel() // would else wait a second
+			cancel() // or it would wait
 			So(errors.Is(b.PutBlob(ctx, testDigest(n), "first"), context.Canceled), ShouldBeTrue)
+			So(errors.Is(b.PutBlob(t.Context(), testDigest(n), "first"), errFull), ShouldBeTrue)
 			So(b.Flush(t.Context()), ShouldNotBeNil)
 			So(b.log.count(zerolog.WarnLevel), ShouldEqual, 2) // lost; cannot write
 

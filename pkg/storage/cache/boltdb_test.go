@@ -17,10 +17,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.etcd.io/bbolt.(*Tx).writeMeta"))
 }
 
-func openBoltDB(tb testing.TB) storage.Cache {
+func options(tb testing.TB) cache.BoltOptions {
 	tb.Helper()
 
-	opened, err := cache.OpenBoltDB(cache.BoltOptions{Directory: tb.TempDir(), Namespace: "test", Log: zerolog.Nop()})
+	return cache.BoltOptions{Directory: tb.TempDir(), Namespace: "test", Log: zerolog.Nop()}
+}
+
+func openBoltDB(tb testing.TB, opts cache.BoltOptions) storage.Cache {
+	tb.Helper()
+
+	opened, err := cache.OpenBoltDB(opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -29,9 +35,9 @@ func openBoltDB(tb testing.TB) storage.Cache {
 }
 
 func TestBoltDB(t *testing.T) {
-	storagetest.TestCache(t, func(t *testing.T) storage.Cache { return openBoltDB(t) })
+	storagetest.TestCache(t, func(t *testing.T) storage.Cache { return openBoltDB(t, options(t).Patient()) })
 }
 
 func BenchmarkBoltDB(b *testing.B) {
-	storagetest.BenchmarkCache(b, func(b *testing.B) storage.Cache { return openBoltDB(b) })
+	storagetest.BenchmarkCache(b, func(b *testing.B) storage.Cache { return openBoltDB(b, options(b)) })
 }

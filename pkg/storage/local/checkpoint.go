@@ -8,10 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
-
-	"zotregistry.io/zot/pkg/storage"
 )
 
 // keptCheckpoints is how many are kept: the newest, and the one before, whose number
@@ -20,8 +16,6 @@ const keptCheckpoints = 2
 
 // layout is the content of oci-layout (image-spec, "oci-layout file").
 const layout = `{"imageLayoutVersion":"1.0.0"}`
-
-func (l *repoLog) indexPath() string { return l.repo + "/index.json" }
 
 func (l *repoLog) checkpointPath(seq uint64) string {
 	return l.dir + "/" + formatName(checkpointPrefix, seq, checkpointSuffix)
@@ -114,51 +108,6 @@ func buffered(write func(io.Writer) error) func(io.Writer) error {
 	}
 }
 
-// foreign is an error if there is an index.json that we neither wrote nor saw.
-func (l *repoLog) foreign() error {
-	now, err := identify(l.indexPath())
-	if err != nil {
-		return err
-	}
-
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	if now.exists && now != l.seen {
-		return fmt.Errorf("%w: another program wrote index.json", storage.ErrConflict)
-	}
-
-	return nil
-}
-
-// placeIndex replaces index.json, without Refresh taking it for another program's.
-func (l *repoLog) placeIndex(temp string) error {
-	coming, err := identify(temp)
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-
-	l.expect(&coming)
-	err = l.root.place(temp, l.indexPath())
-
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	l.coming = nil
-	if err == nil {
-		l.seen = coming
-	}
-
-	return err
-}
-
-func (l *repoLog) expect(coming *identity) {
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	l.coming = coming
-}
-
 // drop removes the journals that are covered, and the checkpoints that are too old.
 func (l *repoLog) drop(seq uint64) error {
 	old, err := l.forget(seq)
@@ -200,37 +149,4 @@ func (l *repoLog) writeLayout() error {
 	}
 
 	return l.root.place(temp, path)
-}
-
-// identity tells one version of a file from another. The zero value is that of a
-// file that is not there.
-type identity struct {
-	exists bool
-	device uint64
-	inode  uint64
-	size   int64
-	sec    int64 // of its mtime
-	nsec   int64
-}
-
-// identify looks at a file with one call, and next to no garbage: it is called for
-// each request.
-func identify(path string) (identity, error) {
-	var stat unix.Stat_t
-
-	switch err := unix.Stat(path, &stat); {
-	case gone(err):
-		return identity{}, nil
-	case err != nil:
-		return identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-
-	return identity{
-		exists: true,
-		device: uint64(stat.Dev), //nolint:gosec,unconvert // signed on some platforms; only compared
-		inode:  stat.Ino,
-		size:   stat.Size,
-		sec:    stat.Mtim.Sec,
-		nsec:   stat.Mtim.Nsec,
-	}, nil
 }

@@ -95,20 +95,7 @@ func (f *flusher) sync(ctx context.Context) error {
 // flush makes durable what was written before the call. The end of ctx ends the
 // waiting only.
 func (f *flusher) flush(ctx context.Context) error {
-	f.mu.Lock()
-
-	if f.next == nil {
-		f.next = &flight{done: make(chan struct{})}
-	}
-
-	flight := f.next
-
-	if !f.busy {
-		f.busy = true
-		f.running.Go(f.run)
-	}
-
-	f.mu.Unlock()
+	flight := f.join()
 
 	select {
 	case <-flight.done:
@@ -116,6 +103,23 @@ func (f *flusher) flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for flush: %w", ctx.Err())
 	}
+}
+
+// join returns a flush that has not begun, and sees to it that it will.
+func (f *flusher) join() *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	if f.next == nil {
+		f.next = &flight{done: make(chan struct{})}
+	}
+
+	if !f.busy {
+		f.busy = true
+		f.running.Go(f.run)
+	}
+
+	return f.next
 }
 
 // run flushes until nobody waits.

@@ -105,10 +105,13 @@ func parseHeader(line []byte) (frame, header, bool, error) {
 	}
 
 	word, rest, ok := bytes.Cut(rest, []byte(" "))
-	version, err := strconv.Atoi(string(word))
-
-	if !ok || err != nil {
+	if !ok {
 		return frame{}, header{}, false, nil
+	}
+
+	version, err := strconv.Atoi(string(word))
+	if err != nil {
+		return frame{}, header{}, false, nil //nolint:nilerr // a line that is not whole is no error
 	}
 
 	if version != journalVersion {
@@ -122,6 +125,7 @@ func parseHeader(line []byte) (frame, header, bool, error) {
 	}
 
 	var head header
+
 	err = json.Unmarshal(f.payload, &head)
 
 	return f, head, err == nil, nil

@@ -50,8 +50,8 @@ func parseJournal(name string, data []byte) (*journal, error) {
 	j := &journal{name: name}
 
 	line, rest, whole := bytes.Cut(data, []byte("\n"))
-	first, head, ok, err := parseHeader(line)
 
+	first, head, ok, err := parseHeader(line)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -167,8 +167,8 @@ func (l *repoLog) readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 
-	_, err = file.WriteAt(data, 0)
 	l.root.flush.wrote(path)
+	_, err = file.WriteAt(data, 0)
 
 	return data, errors.Join(err, file.Close())
 }
@@ -210,50 +210,6 @@ func before(records []storage.Record, seq uint64) []storage.Record {
 	}
 
 	return records
-}
-
-// Refresh looks at index.json with one stat.
-func (l *repoLog) Refresh(context.Context, uint64) (storage.Changes, error) {
-	now, err := identify(l.indexPath())
-	if err != nil {
-		return storage.Changes{}, fmt.Errorf("refresh log %s: %w", l.repo, err)
-	}
-
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	if now == l.seen || l.coming != nil && now == *l.coming {
-		return storage.Changes{}, nil
-	}
-
-	l.seen = now
-
-	return storage.Changes{Index: true}, nil
-}
-
-// look remembers index.json as it is.
-func (l *repoLog) look() error {
-	now, err := identify(l.indexPath())
-	if err != nil {
-		return err
-	}
-
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	l.seen = now
-
-	return nil
-}
-
-// OpenIndex opens index.json.
-func (l *repoLog) OpenIndex(context.Context) (io.ReadCloser, error) {
-	file, err := os.Open(l.indexPath())
-	if err != nil {
-		return nil, keyError("open", l.indexPath(), err)
-	}
-
-	return file, nil
 }
 
 // OpenCheckpoint opens the companion file of that number.

@@ -16,7 +16,7 @@ import (
 const noteSuffix = ".note"
 
 // noteFormat is the first line of a note: version, boot, size of the upload when it
-// was saved, and checksum of the note. The note follows.
+// was saved, and a checksum of these and of the note, which follows.
 const noteFormat = "zot-note 1 %s %d %s\n"
 
 func noteFile(upload string) string { return upload + noteSuffix }
@@ -26,9 +26,9 @@ func noteFile(upload string) string { return upload + noteSuffix }
 func processID() string { return "process-" + uuid.NewString() }
 
 func (r *Root) writeNote(upload string, size int64, note []byte) error {
-	body := fmt.Appendf(nil, noteFormat, r.boot, size, noteSum(note))
+	body := append(noteHead(r.boot, size, note), note...)
 
-	temp, err := r.writeTemp(whole(append(body, note...)))
+	temp, err := r.writeTemp(whole(body))
 	if err != nil {
 		return err
 	}
@@ -36,10 +36,10 @@ func (r *Root) writeNote(upload string, size int64, note []byte) error {
 	return r.place(temp, noteFile(upload))
 }
 
-func noteSum(note []byte) string {
-	sum := sha256.Sum256(note)
+func noteHead(boot string, size int64, note []byte) []byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", boot, size, note))
 
-	return hex.EncodeToString(sum[:])
+	return fmt.Appendf(nil, noteFormat, boot, size, hex.EncodeToString(sum[:]))
 }
 
 // readNote returns the note of an upload that is size bytes long. It is nil if there
@@ -63,16 +63,19 @@ func (r *Root) readNote(upload string, size int64) ([]byte, error) {
 	return note, nil
 }
 
+// parseNote returns the note in body, and says whether it can be trusted.
 func parseNote(body []byte, boot string, size int64) ([]byte, bool) {
-	line, note, found := bytes.Cut(body, []byte("\n"))
+	head, note, _ := bytes.Cut(body, []byte("\n"))
 
 	var (
 		savedBoot, sum string
 		saved          int64
 	)
 
-	_, err := fmt.Sscanf(string(line)+"\n", noteFormat, &savedBoot, &saved, &sum)
-	ok := found && err == nil && savedBoot == boot && saved >= 0 && saved <= size && sum == noteSum(note)
+	_, err := fmt.Sscanf(string(head)+"\n", noteFormat, &savedBoot, &saved, &sum)
+	if err != nil || savedBoot != boot || saved < 0 || saved > size {
+		return nil, false
+	}
 
-	return note, ok
+	return note, bytes.HasPrefix(body, noteHead(boot, saved, note))
 }

@@ -57,8 +57,10 @@ func (r *Root) probeSpace() error {
 		event = r.log.Warn().Bool("scarce", true)
 	}
 
-	event.Str("root", r.path).Uint64("freeBytes", free*uint64(stat.Bsize)).Uint64("freeInodes", stat.Ffree). //nolint:gosec // a size
-															Msg("root opened")
+	event.Str("root", r.path).
+		Uint64("freeBytes", free*uint64(stat.Bsize)). //nolint:gosec // a size is not negative
+		Uint64("freeInodes", stat.Ffree).
+		Msg("root opened")
 
 	return nil
 }

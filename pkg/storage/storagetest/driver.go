@@ -60,10 +60,11 @@ func runDriverCases(t *testing.T, cases []driverCase, open func(t *testing.T) dr
 	for _, c := range cases {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			d := open(t)
+			current := d.Driver
+			d.current = &current
+
 			defer func() {
-				if d.again == nil {
-					d.must(d.Close())
-				}
+				d.must(current.Close())
 
 				if d.other != nil {
 					d.must(d.other.Close())

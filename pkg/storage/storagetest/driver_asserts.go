@@ -20,9 +20,10 @@ import (
 type driverUnderTest struct {
 	storage.Driver
 
-	T     *testing.T
-	other storage.Driver        // a replica; nil but in TestReplicas
-	again func() storage.Driver // opens the root again; nil but in TestDriverReopen
+	T       *testing.T
+	other   storage.Driver        // a replica; nil but in TestReplicas
+	again   func() storage.Driver // opens the root again; nil but in TestDriverReopen
+	current *storage.Driver       // the one to close when the case ends
 }
 
 // must ends the test if an error is not nil. It is called from the test's goroutine.
