@@ -157,6 +157,8 @@ type Log interface {
 	// and then drops those that are covered. state writes the checkpoint itself,
 	// index the index.json that projects it (S3 has no use for it). A crash at any
 	// point leaves the old or the new one.
+	//
+	// Errors: ErrConflict if another program wrote index.json since the last look.
 	Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error
 
 	// OpenIndex opens the index.json that lies beside the log, whoever wrote it.

@@ -59,13 +59,9 @@ func catalogKey(repo RepoName) string {
 	return reposPrefix + strings.ReplaceAll(string(repo), "/", ":")
 }
 
-func damagedKey(blobKey string) string {
-	return damagedPrefix + strings.ReplaceAll(blobKey, "/", "%")
-}
+func damagedKey(blobKey string) string { return damagedPrefix + blobKey }
 
-func splitDamagedKey(key string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(key, damagedPrefix), "%", "/")
-}
+func splitDamagedKey(key string) string { return strings.TrimPrefix(key, damagedPrefix) }
 
 func splitCatalogKey(key string) (RepoName, error) {
 	return ParseRepoName(strings.ReplaceAll(strings.TrimPrefix(key, reposPrefix), ":", "/"))

@@ -66,7 +66,7 @@ func (rs *repos) enter(name RepoName) *place {
 	defer rs.mu.Unlock()
 
 	p, ok := rs.loaded[name]
-	if !ok {
+	if !ok || p.isReady() && p.err != nil { // try again, even if someone still looks at the error
 		p = &place{ready: make(chan struct{}), users: 1} // the loader is one
 		rs.loaded[name] = p
 		rs.store.tasks.run(func() { rs.load(name, p) })
@@ -115,7 +115,9 @@ func (p *place) isReady() bool {
 // drop lets go of a repository that nobody uses. Its log is the truth, so nothing
 // has to be written. rs.mu is held.
 func (rs *repos) drop(name RepoName, p *place) {
-	delete(rs.loaded, name)
+	if rs.loaded[name] == p {
+		delete(rs.loaded, name)
+	}
 
 	if p.repo == nil {
 		return
