@@ -160,11 +160,15 @@ const maxFound = 16
 
 // FindBlob implements Blobs.
 func (s *Store) FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest) []RepoName {
+	if _, err := s.StatBlob(ctx, repo, dgst); err == nil {
+		return []RepoName{repo}
+	}
+
 	var found []RepoName
 
 	for _, key := range s.cachedKeys(ctx, dgst) {
 		name, of, ok := splitBlobKey(key)
-		if len(found) < maxFound && ok && of == dgst && name != repo && !slices.Contains(found, name) {
+		if len(found) < maxFound && ok && of == dgst && !slices.Contains(found, name) {
 			found = append(found, name)
 		}
 	}

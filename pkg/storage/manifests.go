@@ -308,9 +308,9 @@ func (p *Precondition) check(st *state, tag Tag) error {
 		return fmt.Errorf("%w: tag %s does not exist", ErrPrecondition, tag)
 	case p.NoneAny && exists:
 		return fmt.Errorf("%w: tag %s exists", ErrPrecondition, tag)
-	case len(p.Match) > 0 && !slices.Contains(p.Match, entry.Digest):
+	case len(p.Match) > 0 && !(exists && slices.Contains(p.Match, entry.Digest)):
 		return fmt.Errorf("%w: tag %s does not point to what If-Match names", ErrPrecondition, tag)
-	case slices.Contains(p.NoneMatch, entry.Digest):
+	case exists && slices.Contains(p.NoneMatch, entry.Digest):
 		return fmt.Errorf("%w: tag %s points to what If-None-Match names", ErrPrecondition, tag)
 	}
 

@@ -43,8 +43,9 @@ type Blobs interface {
 	// between the two (another store).
 	MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest, from RepoName, who string) error
 
-	// FindBlob lists repositories from which dgst may be mounted into repo, as the
-	// cache knows them. It is a hint: MountBlob finds out. No scan is ever made.
+	// FindBlob lists repositories from which dgst may be mounted into repo: repo
+	// itself if it holds it, else those that the cache knows. It is a hint: MountBlob
+	// finds out. No scan is ever made.
 	FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest) []RepoName
 }
 

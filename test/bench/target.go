@@ -49,7 +49,7 @@ func distributionTarget(binary string) target {
 	return target{"distribution", func(dir, addr string) ([]string, error) {
 		config := fmt.Sprintf(`version: 0.1
 log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}}
+storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}}
 http: {addr: %q}
 `, filepath.Join(dir, "data"), addr)
 		path := filepath.Join(dir, "config.yml")
