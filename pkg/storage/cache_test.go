@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
 
@@ -85,9 +86,10 @@ func TestRegister(t *testing.T) {
 	})
 
 	Convey("a driver that returns nothing at all is an error", t, func() {
-		storage.Register("test-broken", broken)
+		name := "test-broken-" + uuid.NewString() // a name can be taken once in a process
+		storage.Register(name, broken)
 
-		opened, err := storage.Create("test-broken", storage.CacheOptions{})
+		opened, err := storage.Create(name, storage.CacheOptions{})
 		So(opened, ShouldBeNil)
 		So(err, ShouldNotBeNil)
 	})

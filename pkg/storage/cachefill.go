@@ -39,33 +39,47 @@ func (s *Store) keepCacheFilled(ctx context.Context) {
 		return
 	}
 
-	complete := s.isSealed(ctx)
-	live := liveEntry + uuid.NewString()
-	round := 0
+	fill := &cacheFill{store: s, run: uuid.NewString(), complete: s.isSealed(ctx)}
 
-	check := func() {
-		token := live + "/" + strconv.Itoa(round)
-		if round > 0 && s.hasEntry(ctx, token) {
-			return
-		}
+	fill.check(ctx)
+	every(ctx, cacheCheckEvery, func() { fill.check(ctx) })
+}
 
-		round++
-		token = live + "/" + strconv.Itoa(round)
+// cacheFill is the filling of a cache, as often as that takes.
+type cacheFill struct {
+	store    *Store
+	run      string // names the process
+	round    int    // how often it was filled
+	complete bool   // the cache needs no filling
+}
 
-		s.cacheFull.Store(false)
-		s.cacheHealth.note(s.cache.PutBlob(ctx, cacheMarker, token))
-
-		if !complete {
-			s.report("fill the cache", s.fillCache(ctx))
-		}
-
-		complete = false
-		s.cacheFull.Store(ctx.Err() == nil && s.hasEntry(ctx, token))
+// check fills the cache if its live entry is gone, or was never put.
+func (f *cacheFill) check(ctx context.Context) {
+	if f.round > 0 && f.store.hasEntry(ctx, f.entry()) {
+		return
 	}
 
-	check()
-	every(ctx, cacheCheckEvery, check)
+	f.round++
+	f.store.cacheFull.Store(false)
+
+	err := f.store.cache.PutBlob(ctx, cacheMarker, f.entry())
+	f.store.cacheHealth.note(err)
+
+	if err == nil && !f.complete {
+		err = f.store.fillCache(ctx)
+		f.store.report("fill the cache", err)
+	}
+
+	f.complete = false
+
+	if err != nil { // try again
+		f.store.forget(ctx, cacheMarker, f.entry())
+	}
+
+	f.store.cacheFull.Store(err == nil && f.store.hasEntry(ctx, f.entry()))
 }
+
+func (f *cacheFill) entry() string { return liveEntry + f.run + "/" + strconv.Itoa(f.round) }
 
 func (s *Store) hasEntry(ctx context.Context, entry string) bool {
 	has, err := s.cache.HasBlob(ctx, cacheMarker, entry)
@@ -139,7 +153,9 @@ func (s *Store) fillCache(ctx context.Context) error {
 			}
 
 			if _, dgst, ok := splitBlobKey(info.Key); ok && !s.durability.isDamaged(info.Key) {
-				s.remember(ctx, dgst, info.Key)
+				if err := s.cache.PutBlob(ctx, dgst, info.Key); err != nil {
+					return err
+				}
 
 				blobs++
 			}

@@ -37,7 +37,7 @@ func FuzzParseRepoName(f *testing.F) {
 }
 
 func hasReserved(name string) bool {
-	return regexp.MustCompile(`(^|/)(index\.json|oci-layout)(/|$)|(^|/)blobs/sha(256|384|512)(/|$)|^(cache|meta)\.db(/|$)`).MatchString(name)
+	return regexp.MustCompile(`(^|/)(index\.json|oci-layout)(/|$)|(^|/)blobs/sha(256|384|512)(/|$)|^(cache|meta)\.db`).MatchString(name)
 }
 
 func FuzzParseTag(f *testing.F) {

@@ -64,8 +64,8 @@ const (
 //
 // Some names that the grammar allows are refused, since a root that is an OCI
 // layout per repository has files there: a component index.json or oci-layout, a
-// component blobs followed by a digest algorithm, and cache.db or meta.db as the
-// first component.
+// component blobs followed by a digest algorithm, and what begins with cache.db or
+// meta.db as the first component.
 //
 // Errors: ErrNameInvalid.
 func ParseRepoName(name string) (RepoName, error) {
@@ -94,13 +94,11 @@ func reserved(i int, before, part string) bool {
 	switch part {
 	case "index.json", "oci-layout":
 		return true
-	case "cache.db", "meta.db":
-		return i == 0
 	case "sha256", "sha384", "sha512":
 		return before == "blobs"
 	}
 
-	return false
+	return i == 0 && (strings.HasPrefix(part, "cache.db") || strings.HasPrefix(part, "meta.db"))
 }
 
 // validComponent matches [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*.

@@ -64,9 +64,14 @@ var (
 	errPair    = errors.New("not a pair that a cache can keep")
 )
 
+// fits says whether a pair can be in the file.
+func fits(dgst digest.Digest, key string) bool {
+	return dgst != "" && key != "" && len(dgst) <= maxDigest && len(key) <= maxKey
+}
+
 // checkPair refuses what does not fit into the file.
 func checkPair(dgst digest.Digest, key string) error {
-	if dgst == "" || key == "" || len(dgst) > maxDigest || len(key) > maxKey {
+	if !fits(dgst, key) {
 		return fmt.Errorf("%w: digest of %d bytes (1 to %d), key of %d bytes (1 to %d)",
 			errPair, len(dgst), maxDigest, len(key), maxKey)
 	}

@@ -54,7 +54,7 @@ func (l *repoLog) checkpoint(ctx context.Context, seq uint64, state, index func(
 		return err
 	}
 
-	if err := errors.Join(l.writeLayout(), l.root.flush.flush(ctx), l.foreign()); err != nil {
+	if err := errors.Join(ctx.Err(), l.writeLayout(), l.root.flush.flush(), l.foreign()); err != nil {
 		return errors.Join(err, os.Remove(stateTemp), os.Remove(indexTemp))
 	}
 
@@ -68,7 +68,7 @@ func (l *repoLog) checkpoint(ctx context.Context, seq uint64, state, index func(
 		return err
 	}
 
-	if err := l.root.flush.flush(ctx); err != nil {
+	if err := l.root.flush.flush(); err != nil {
 		return err
 	}
 

@@ -1,118 +1,14 @@
 package local
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 
 	. "github.com/smartystreets/goconvey/convey"
 )
-
-func endedContext(t *testing.T) context.Context {
-	t.Helper()
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-
-	return ctx
-}
-
-// heldFlusher is a flusher whose flushes begin and end when the test says so.
-type heldFlusher struct {
-	*flusher
-
-	begun chan struct{}
-	end   chan error
-}
-
-func newHeldFlusher(t *testing.T) heldFlusher {
-	t.Helper()
-
-	dir, err := os.Open(t.TempDir())
-	must(t, err)
-
-	h := heldFlusher{begun: make(chan struct{}), end: make(chan error)}
-	h.flusher = &flusher{dir: dir, written: map[string]struct{}{}, whole: func(*os.File) error {
-		h.begun <- struct{}{}
-
-		return <-h.end
-	}}
-	t.Cleanup(func() { must(t, h.close()) })
-
-	return h
-}
-
-func TestSyncIsShared(t *testing.T) {
-	Convey("Given a flush that is under way", t, func() {
-		h := newHeldFlusher(t)
-		first := h.join()
-		<-h.begun
-
-		Convey("all who come meanwhile share the next one, and its error", func() {
-			second := h.join()
-			So(second, ShouldNotEqual, first)
-
-			for range 100 {
-				So(h.join(), ShouldEqual, second)
-			}
-
-			h.end <- nil
-			<-h.begun
-			<-first.done
-			So(first.err, ShouldBeNil)
-
-			third := h.join() // too late for the second
-			So(third, ShouldNotEqual, second)
-
-			broken := errors.New("disk on fire")
-			h.end <- broken
-			<-second.done
-			So(second.err, ShouldWrap, broken)
-
-			<-h.begun
-			h.end <- nil
-			<-third.done
-			So(third.err, ShouldBeNil)
-			So(h.flushes, ShouldEqual, 3)
-		})
-
-		Convey("a caller whose context ends stops waiting; the flush goes on", func() {
-			So(h.sync(endedContext(t)), ShouldWrap, context.Canceled)
-			h.end <- nil
-			<-h.begun // the one that nobody waits for any more
-			h.end <- nil
-			h.running.Wait()
-			So(first.err, ShouldBeNil)
-			So(h.flushes, ShouldEqual, 2)
-		})
-	})
-}
-
-// 100 callers at once need few flushes, and each gets one that began after its call.
-func TestSyncConcurrent(t *testing.T) {
-	root := openTemp(t)
-
-	var callers sync.WaitGroup
-
-	for range 100 {
-		callers.Go(func() {
-			if err := root.Sync(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-
-	callers.Wait()
-	root.flush.running.Wait()
-
-	if n := root.flush.flushes; n < 1 || n > 60 {
-		t.Errorf("%d flushes for 100 callers", n)
-	}
-}
 
 func TestFailedFlushIsTold(t *testing.T) {
 	Convey("Given a flush that fails while nobody who keeps account listens", t, func() {
@@ -121,7 +17,7 @@ func TestFailedFlushIsTold(t *testing.T) {
 		broken := errors.New("disk on fire")
 		root.flush.whole = func(*os.File) error { return broken }
 
-		So(root.flush.flush(t.Context()), ShouldWrap, broken)
+		So(root.flush.flush(), ShouldWrap, broken)
 
 		root.flush.whole = flush
 

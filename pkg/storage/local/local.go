@@ -124,7 +124,7 @@ func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 // ID is the random string that was put into the root when it was new.
 func (r *Root) ID() string { return r.id }
 
-// Close waits for a flush that is under way, and gives the root to the next process.
+// Close gives the root to the next process.
 func (r *Root) Close() error {
 	var errs []error
 	if r.flush != nil {
@@ -140,12 +140,12 @@ func (r *Root) Close() error {
 
 // Sync makes durable whatever was written before the call, unless the root was
 // opened without Commit.
-func (r *Root) Sync(ctx context.Context) error {
+func (r *Root) Sync(context.Context) error {
 	if !r.commit {
 		return nil
 	}
 
-	return r.flush.sync(ctx)
+	return r.flush.sync()
 }
 
 // file returns the path of a key.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -234,4 +235,13 @@ func TestProbe(t *testing.T) {
 			t.Errorf("little(%d, %d) = %t", c.free, c.all, got)
 		}
 	}
+}
+
+func endedContext(t *testing.T) context.Context {
+	t.Helper()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	return ctx
 }
