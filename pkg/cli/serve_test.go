@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
@@ -190,9 +191,19 @@ func TestServe(t *testing.T) {
 			body, upload := io.Pipe()
 			answer := make(chan *http.Response, 1)
 
-			go func() { answer <- mustSend(t, mustRequest(t, http.MethodPatch, location.String(), body)) }()
+			failed := make(chan error, 1)
+			request := mustRequest(t, http.MethodPatch, location.String(), body)
+			request.Header.Set("Expect", "100-continue")
 
-			_, err = upload.Write(make([]byte, 1<<20)) // the server reads, so the request is under way
+			transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: time.Minute}
+
+			go func() {
+				resp, err := transport.RoundTrip(request)
+				failed <- err
+				answer <- resp
+			}()
+
+			_, err = upload.Write(make([]byte, 1<<20)) // the server asked for it: the request is under way
 			So(err, ShouldBeNil)
 
 			zot.stop()
@@ -202,7 +213,11 @@ func TestServe(t *testing.T) {
 			So(err, ShouldBeNil)
 			So(upload.Close(), ShouldBeNil)
 
-			So((<-answer).StatusCode, ShouldEqual, http.StatusAccepted)
+			So(<-failed, ShouldBeNil)
+
+			resp = <-answer
+			So(resp.StatusCode, ShouldEqual, http.StatusAccepted)
+			So(resp.Body.Close(), ShouldBeNil)
 			So(<-zot.done, ShouldBeNil)
 			So(zot.mustHaveLogged("stopped"), ShouldBeTrue)
 		})
