@@ -15,8 +15,12 @@ import (
 // layerSize makes an image of about 10 kB, in bytes.
 const layerSize = 9500
 
-// fullRepo is the repository that all clients push to at once.
-const fullRepo = "bench/full"
+// All clients push to each of these repositories at once.
+const (
+	warmRepo = "bench/warm" // before anything is measured
+	fewRepo  = "bench/few"  // has 100 tags
+	fullRepo = "bench/full"
+)
 
 func repoOf(worker int) string { return fmt.Sprintf("bench/worker%d", worker) }
 
@@ -113,29 +117,29 @@ func (s *subject) pull(ctx context.Context, repo, tag string, img *image) error 
 	return nil
 }
 
-// fill gives the full repository the tags from..to-1, each an image of its own.
-func (s *subject) fill(ctx context.Context, o options, from, to int, seed uint64) error {
-	images, err := s.prepare(to-from, seed+uint64(from))
+// fill gives a repository as many tags, each an image of its own.
+func (s *subject) fill(ctx context.Context, o options, repo string, tags int, seed uint64) error {
+	images, err := s.prepare(tags, seed)
 	if err != nil {
 		return err
 	}
 
-	_, err = rate(ctx, o.clients, to-from, func(ctx context.Context, _, n int) error {
-		return s.push(ctx, fullRepo, tagOf(from+n), images[n])
+	_, err = rate(ctx, o.clients, tags, func(ctx context.Context, _, n int) error {
+		return s.push(ctx, repo, tagOf(n), images[n])
 	})
 
 	return err
 }
 
-// move pushes new images to the first of the repository's tags, and returns how many
-// per second.
-func (s *subject) move(ctx context.Context, o options, tags int, seed uint64) (float64, error) {
+// move pushes new images to tags that a repository has, and returns how many per
+// second.
+func (s *subject) move(ctx context.Context, o options, repo string, tags int, seed uint64) (float64, error) {
 	images, err := s.prepare(o.images, seed)
 	if err != nil {
 		return 0, err
 	}
 
 	return rate(ctx, o.clients, o.images, func(ctx context.Context, _, n int) error {
-		return s.push(ctx, fullRepo, tagOf(n*7%tags), images[n])
+		return s.push(ctx, repo, tagOf(n*7%tags), images[n])
 	})
 }

@@ -46,7 +46,14 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
-	if err := compare(ctx, o, out); err != nil {
+	zot := zotTarget("zot", o.zot, nil)
+
+	if err := compare(ctx, o, out, zot, distributionTarget(o.distribution)); err != nil {
+		return err
+	}
+
+	uncached := zotTarget("zot, no cache", o.zot, map[string]any{"dedupe": false})
+	if err := compare(ctx, o, out, zot, uncached); err != nil {
 		return err
 	}
 
@@ -54,8 +61,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 }
 
 // compare measures push and pull of small images, in turns.
-func compare(ctx context.Context, o options, out io.Writer) error {
-	targets := []target{zotTarget(o.zot), distributionTarget(o.distribution)}
+func compare(ctx context.Context, o options, out io.Writer, targets ...target) error {
 	push, pull := make([][]float64, len(targets)), make([][]float64, len(targets))
 
 	for n := range o.runs {
@@ -70,15 +76,16 @@ func compare(ctx context.Context, o options, out io.Writer) error {
 		}
 	}
 
-	report(out, "push", median(push[0]), median(push[1]))
-	report(out, "pull", median(pull[0]), median(pull[1]))
+	report(out, "push", targets, push)
+	report(out, "pull", targets, pull)
 
 	return nil
 }
 
-func report(out io.Writer, what string, zot, distribution float64) {
-	fmt.Fprintf(out, "%s of small images: zot %.0f/s, distribution %.0f/s, ratio %.1f\n",
-		what, zot, distribution, zot/distribution)
+func report(out io.Writer, what string, targets []target, rates [][]float64) {
+	a, b := median(rates[0]), median(rates[1])
+	fmt.Fprintf(out, "%s of small images: %s %.0f/s, %s %.0f/s, ratio %.2f\n",
+		what, targets[0].name, a, targets[1].name, b, a/b)
 }
 
 func median(values []float64) float64 {
@@ -95,6 +102,10 @@ func pushAndPull(ctx context.Context, o options, t target, seed uint64) (pushed,
 	}
 
 	defer func() { err = errors.Join(err, s.close()) }()
+
+	if err := s.fill(ctx, o, warmRepo, o.images, seed<<20+1<<19); err != nil {
+		return 0, 0, err
+	}
 
 	images, err := s.prepare(o.images, seed<<20)
 	if err != nil {
@@ -140,26 +151,26 @@ func fill(ctx context.Context, o options, out io.Writer) error {
 const fewTags = 100
 
 func fewAndMany(ctx context.Context, o options, seed uint64) (few, many float64, err error) {
-	s, err := zotTarget(o.zot).open(ctx)
+	s, err := zotTarget("zot", o.zot, nil).open(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
 
 	defer func() { err = errors.Join(err, s.close()) }()
 
-	if err := s.fill(ctx, o, 0, fewTags, seed<<20); err != nil {
+	if err := s.fill(ctx, o, fewRepo, fewTags, seed<<20); err != nil {
 		return 0, 0, err
 	}
 
-	if few, err = s.move(ctx, o, fewTags, seed<<20+1<<18); err != nil {
+	if err := s.fill(ctx, o, fullRepo, o.tags, seed<<20+1<<17); err != nil {
 		return 0, 0, err
 	}
 
-	if err := s.fill(ctx, o, fewTags, o.tags, seed<<20); err != nil {
+	if few, err = s.move(ctx, o, fewRepo, fewTags, seed<<20+1<<18); err != nil {
 		return 0, 0, err
 	}
 
-	many, err = s.move(ctx, o, o.tags, seed<<20+1<<19)
+	many, err = s.move(ctx, o, fullRepo, o.tags, seed<<20+1<<19)
 
 	return few, many, err
 }

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/test/internal/daemon"
 	"zotregistry.io/zot/test/internal/wire"
@@ -21,16 +24,20 @@ type target struct {
 	args func(dir, addr string) ([]string, error)
 }
 
-// zotTarget is this registry on its defaults, which sync to disk before a 201.
-func zotTarget(binary string) target {
-	return target{"zot", func(dir, addr string) ([]string, error) {
+// zotTarget is this registry on its defaults, which sync to disk before a 201, but for
+// some keys of storage.
+func zotTarget(name, binary string, storage map[string]any) target {
+	return target{name, func(dir, addr string) ([]string, error) {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			return nil, err
 		}
 
+		store := map[string]any{"rootDirectory": filepath.Join(dir, "data")}
+		maps.Copy(store, storage)
+
 		config, err := json.Marshal(map[string]any{
-			"storage": map[string]any{"rootDirectory": filepath.Join(dir, "data")},
+			"storage": store,
 			"http":    map[string]any{"address": host, "port": port},
 		})
 		if err != nil {
@@ -66,7 +73,11 @@ type subject struct {
 	dir    string
 }
 
+// open starts t on an empty directory. What the one before has left to be written or
+// freed is settled first, or this one's flushes would pay for it.
 func (t target) open(ctx context.Context) (_ *subject, err error) {
+	unix.Sync()
+
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return nil, err

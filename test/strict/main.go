@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,13 +40,14 @@ type tally struct {
 	out     io.Writer
 	started time.Time
 	output  map[string][]string // by package and test
+	tail    map[string][]string // by package: its last lines, whoever wrote them
 	passed  int
 	failed  []string
 	skipped []string
 }
 
 func newTally(out io.Writer) *tally {
-	return &tally{out: out, started: time.Now(), output: map[string][]string{}}
+	return &tally{out: out, started: time.Now(), output: map[string][]string{}, tail: map[string][]string{}}
 }
 
 func (t *tally) read(r io.Reader) error {
@@ -76,12 +79,12 @@ func (t *tally) take(e event) {
 		t.failed = append(t.failed, "build of "+e.Package)
 	case "output":
 		t.output[key] = append(t.output[key], e.Output)
+		t.tail[e.Package] = lastLines(append(t.tail[e.Package], e.Output))
 	case "pass":
 		t.pass(e)
 		delete(t.output, key)
 	case "fail":
-		t.failed = append(t.failed, key)
-		t.show(key)
+		t.fail(e, key)
 	case "skip":
 		t.skip(e, key)
 	}
@@ -96,6 +99,21 @@ func (t *tally) pass(e event) {
 
 	fmt.Fprintf(t.out, "ok    %-60s %6.1fs\n", e.Package, e.Elapsed)
 }
+
+// fail shows what a failed test wrote. Where a package fails and no test of it did, the
+// reason (a leaked goroutine, os.Exit) stands in the lines of a test that passed.
+func (t *tally) fail(e event, key string) {
+	own := func(name string) bool { return strings.HasPrefix(name, e.Package+" ") }
+
+	if e.Test == "" && !slices.ContainsFunc(t.failed, own) {
+		t.output[key] = t.tail[e.Package]
+	}
+
+	t.failed = append(t.failed, key)
+	t.show(key)
+}
+
+func lastLines(lines []string) []string { return lines[max(0, len(lines)-80):] }
 
 // skip counts a skipped test. A package is "skipped" if it has no tests, which is
 // no fault of theirs.

@@ -28,6 +28,16 @@ func TestVerdict(t *testing.T) {
 		So(verdict(pass, `{"Action":"fail","Package":"p","Test":"TestB"}`), ShouldBeFalse)
 	})
 
+	Convey("A package that fails although its tests passed shows its last lines", t, func() {
+		var out strings.Builder
+
+		t := newTally(&out)
+		So(t.read(strings.NewReader(`{"Action":"output","Package":"p","Test":"TestA","Output":"leaked\n"}`+
+			pass+`{"Action":"fail","Package":"p"}`)), ShouldBeNil)
+		So(t.report(), ShouldBeFalse)
+		So(out.String(), ShouldContainSubstring, "leaked")
+	})
+
 	Convey("A package that does not build is bad", t, func() {
 		So(verdict(pass, `{"Action":"build-fail","ImportPath":"p"}`), ShouldBeFalse)
 	})
