@@ -2,43 +2,97 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// adopt takes in what another program has written into index.json, as a commit. An
-// index.json of ours, one that is known already, and one that does not parse (it may
-// be half-written) change nothing.
+// halfWritten is for how long an index.json that does not parse is taken for one
+// that its program is still writing. Then it is damage, and the next checkpoint
+// replaces it.
+const halfWritten = time.Minute
+
+// adoptOrServe adopts, and if that fails serves what is known: a disk that is full
+// must not stop pulls. Nothing is lost: index.json stays as it is, and is looked at
+// again with the next request.
+func (r *repository) adoptOrServe(ctx context.Context) error {
+	err := r.adopt(ctx)
+	if err == nil || errors.Is(err, ErrConflict) {
+		return nil
+	}
+
+	if !r.visible.Load().exists() {
+		return err
+	}
+
+	r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).
+		Msg("cannot take in the index.json of another program; serving what was there before")
+
+	return nil
+}
+
+// adopt takes in what another program has written into index.json, as a commit. One
+// of ours, and one that is known already, change nothing.
+//
+// Errors: ErrConflict if it does not parse: it may be half-written.
 func (r *repository) adopt(ctx context.Context) error {
-	data, err := readIndex(ctx, r.log)
+	r.adopting.Lock()
+	defer r.adopting.Unlock()
+
+	data, version, err := readIndex(ctx, r.log)
 	if err != nil || data == nil {
 		return err
 	}
 
-	if _, ours := checkIndex(data); ours {
-		return nil
+	if _, ours := checkIndex(data); !ours {
+		if err := r.adoptForeign(ctx, data, version); err != nil {
+			return err
+		}
+
+		r.foreign.Store(true)
+		r.store.repos.noteChange(r.name)
 	}
 
+	r.log.TookIndex(version)
+
+	return nil
+}
+
+func (r *repository) adoptForeign(ctx context.Context, data []byte, version any) error {
 	stamp := digest.FromBytes(data)
 	if r.visible.Load().adopted == stamp {
-		r.foreign.Store(true)
-
 		return nil
 	}
 
 	index, err := parseIndex(data)
 	if err != nil {
-		r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).
-			Msg("index.json was changed by another program and cannot be read; looking again when it changes")
-
-		return nil
+		return r.wait(version, err)
 	}
 
-	return r.adoptIndex(ctx, stamp, index)
+	return r.adoptIndex(context.WithoutCancel(ctx), stamp, index)
+}
+
+// wait says whether an index.json that does not parse may still become one.
+func (r *repository) wait(version any, why error) error {
+	now := r.store.opts.Now()
+
+	if r.unreadable != version {
+		r.unreadable, r.since = version, now
+		r.store.opts.Log.Warn().Err(why).Str("repository", string(r.name)).
+			Msg("index.json was changed by another program and cannot be read; waiting for it to be whole")
+	}
+
+	if now.Sub(r.since) < halfWritten {
+		return fmt.Errorf("%w: index.json cannot be read: %w", ErrConflict, why)
+	}
+
+	r.store.opts.Log.Error().Err(why).Str("repository", string(r.name)).
+		Msg("index.json cannot be read; the next checkpoint replaces it")
+
+	return nil
 }
 
 func (r *repository) adoptIndex(ctx context.Context, stamp digest.Digest, index *foreignIndex) error {
@@ -47,20 +101,25 @@ func (r *repository) adoptIndex(ctx context.Context, stamp digest.Digest, index 
 		return err
 	}
 
-	if err := r.store.durability.settle(ctx); err != nil {
+	found, err := r.readManifests(ctx, index, r.visible.Load())
+	if err != nil {
+		return err
+	}
+
+	// The other program's bytes are on disk before a record names them.
+	if err := r.store.durability.flush(ctx); err != nil {
 		return err
 	}
 
 	err = r.commit("", func(pending *state) ([]Op, error) {
-		ops, err := r.adoption(ctx, index, base, pending)
+		ops := adoption(index, found, base, pending)
 
-		return append(ops, Op{Kind: OpAdoptIndex, Digest: stamp, Extra: index.extra}), err
+		return append(ops, Op{Kind: OpAdoptIndex, Digest: stamp, Extra: index.extra}), nil
 	})
 	if err != nil {
 		return fmt.Errorf("adopt index.json: %w", err)
 	}
 
-	r.foreign.Store(true)
 	r.store.opts.Log.Info().Str("repository", string(r.name)).Int("entries", len(index.entries)).
 		Msg("adopted the index.json of another program")
 
@@ -84,177 +143,76 @@ func (r *repository) baseOf(ctx context.Context, index *foreignIndex) (*state, e
 	}
 
 	base, err := decodeCheckpoint(file)
+	if err = errors.Join(err, file.Close()); errors.Is(err, ErrDamaged) {
+		return nil, nil //nolint:nilnil // as above
+	}
 
-	return base, errors.Join(err, file.Close())
+	return base, err
 }
 
-// adoption returns what has to be done so that pending takes in what index changes
-// from base. Without a base only what is not there is taken: no tag is moved and
-// nothing deleted. With one, what we have changed ourselves since stays ours.
-func (r *repository) adoption(ctx context.Context, index *foreignIndex, base, pending *state) ([]Op, error) {
-	a := &adopter{repo: r, base: base, pending: pending, seen: map[digest.Digest]bool{}, tagged: map[Tag]bool{}}
+// readManifests reads the manifests that index names, by itself or in an index, and
+// that st does not have. What is missing or no manifest is left out.
+func (r *repository) readManifests(
+	ctx context.Context, index *foreignIndex, st *state,
+) (map[digest.Digest]*ManifestRecord, error) {
+	found := map[digest.Digest]*ManifestRecord{}
 
 	for _, entry := range index.entries {
-		if err := a.take(ctx, entry); err != nil {
+		if err := r.readManifestTree(ctx, entry.Digest, entry.MediaType, st, found); err != nil {
 			return nil, err
 		}
 	}
 
-	a.removed()
-
-	return a.ops, nil
+	return found, nil
 }
 
-// adopter collects the operations of one adoption.
-type adopter struct {
-	repo    *repository
-	base    *state // nil = unknown
-	pending *state
-	ops     []Op
-	seen    map[digest.Digest]bool // manifests that the index names, by itself or in an index; true = there
-	tagged  map[Tag]bool           // tags in the index
-}
-
-// take adopts one entry of the index.
-func (a *adopter) take(ctx context.Context, entry foreignEntry) error {
-	extra := entry.extra
-	if entry.tag != "" {
-		extra = nil // kept with the tag
-	}
-
-	there, err := a.manifest(ctx, entry.Digest, entry.MediaType, extra)
-	if err != nil || !there || entry.tag == "" {
-		return err
-	}
-
-	tag, err := ParseTag(entry.tag)
-	if err != nil {
-		a.skip(entry.Digest, err)
-
+func (r *repository) readManifestTree(
+	ctx context.Context, dgst digest.Digest, mediaType string, st *state, found map[digest.Digest]*ManifestRecord,
+) error {
+	if _, seen := found[dgst]; seen {
 		return nil
 	}
 
-	a.tagged[tag] = true
-
-	if a.movesTag(tag, entry.Digest) {
-		a.ops = append(a.ops, Op{Kind: OpSetTag, Tag: tag, Digest: entry.Digest, Extra: entry.extra})
+	if _, ok := st.manifests.Get(dgst); ok {
+		return nil
 	}
 
-	return nil
-}
-
-// movesTag says whether the index wants tag elsewhere than it is, and may have it.
-func (a *adopter) movesTag(tag Tag, to digest.Digest) bool {
-	now, exists := a.pending.tags.Get(tag)
-
-	if a.base == nil {
-		return !exists
-	}
-
-	was, had := a.base.tags.Get(tag)
-	unmoved := exists == had && now.Digest == was.Digest
-
-	return unmoved && now.Digest != to
-}
-
-// manifest adopts a manifest and what it names, and says whether it is there.
-func (a *adopter) manifest(ctx context.Context, dgst digest.Digest, mediaType string, extra json.RawMessage) (bool, error) {
-	if there, seen := a.seen[dgst]; seen {
-		return there, nil
-	}
-
-	a.seen[dgst] = true
-
-	if _, ok := a.pending.manifests.Get(dgst); ok {
-		return true, nil
-	}
-
-	if a.base != nil {
-		if _, had := a.base.manifests.Get(dgst); had { // we deleted it since
-			a.seen[dgst] = false
-
-			return false, nil
-		}
-	}
-
-	record, err := a.repo.readRecord(ctx, dgst, mediaType)
-	if err != nil {
-		return false, a.unreadable(dgst, err)
-	}
-
-	for i, child := range record.Manifests {
-		if _, err := a.manifest(ctx, child.Digest, "", nil); err != nil {
-			return false, err
-		}
-
-		record.Manifests[i].Size = a.repo.sizeOnDisk(ctx, child)
-	}
-
-	for i, blob := range record.Blobs {
-		record.Blobs[i].Size = a.repo.sizeOnDisk(ctx, blob)
-	}
-
-	record.Extra = extra
-	a.ops = append(a.ops, Op{Kind: OpPutManifest, Manifest: record})
-
-	return true, nil
-}
-
-// unreadable decides what a manifest that cannot be read means: that it is not
-// there, or that we cannot tell.
-func (a *adopter) unreadable(dgst digest.Digest, err error) error {
-	var invalid *ManifestError
-	if !isNotExist(err) && !errors.As(err, &invalid) && !errors.Is(err, ErrDigestMismatch) {
+	record, err := r.readRecord(ctx, dgst, mediaType)
+	if err = r.skip(dgst, err); err != nil {
 		return err
 	}
 
-	a.seen[dgst] = false
-	a.skip(dgst, err)
+	found[dgst] = record // nil: not there
+	if record == nil {
+		return nil
+	}
+
+	for i, child := range record.Manifests {
+		record.Manifests[i].Size = r.sizeOnDisk(ctx, child)
+
+		if err := r.readManifestTree(ctx, child.Digest, "", st, found); err != nil {
+			return err
+		}
+	}
+
+	for i, blob := range record.Blobs {
+		record.Blobs[i].Size = r.sizeOnDisk(ctx, blob)
+	}
 
 	return nil
 }
 
-func (a *adopter) skip(dgst digest.Digest, why error) {
-	a.repo.store.opts.Log.Warn().Err(why).Str("repository", string(a.repo.name)).Str("digest", dgst.String()).
-		Msg("an entry of another program's index.json is not taken")
-}
-
-// removed adopts that tags and manifests have gone from the index since base.
-func (a *adopter) removed() {
-	if a.base == nil {
-		return
+// skip decides what an error means: nil if the manifest is not there, or is none.
+func (r *repository) skip(dgst digest.Digest, err error) error {
+	var invalid *ManifestError
+	if err == nil || !isNotExist(err) && !errors.As(err, &invalid) && !errors.Is(err, ErrDigestMismatch) {
+		return err
 	}
 
-	a.base.tags.Scan(func(tag Tag, was tagEntry) bool {
-		if now, exists := a.pending.tags.Get(tag); exists && !a.tagged[tag] && now.Digest == was.Digest {
-			a.ops = append(a.ops, Op{Kind: OpDeleteTag, Tag: tag})
-		}
+	r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).Str("digest", dgst.String()).
+		Msg("a manifest that another program's index.json names is not taken")
 
-		return true
-	})
-	a.base.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
-		if _, named := a.seen[dgst]; !named && a.unused(dgst) {
-			a.ops = append(a.ops, Op{Kind: OpDeleteManifest, Digest: dgst})
-		}
-
-		return true
-	})
-}
-
-// unused says whether nothing of ours, neither a tag set since nor an index, needs a
-// manifest that the other program has removed.
-func (a *adopter) unused(dgst digest.Digest) bool {
-	if _, ok := a.pending.manifests.Get(dgst); !ok || a.pending.inIndex(dgst) {
-		return false
-	}
-
-	for _, tag := range a.pending.tagsOf(dgst) {
-		if was, had := a.base.tags.Get(tag); !had || was.Digest != dgst || a.tagged[tag] {
-			return false
-		}
-	}
-
-	return true
+	return nil
 }
 
 // readRecord reads a manifest from its file, and checks that it is what its name
@@ -274,15 +232,20 @@ func (r *repository) readRecord(ctx context.Context, dgst digest.Digest, mediaTy
 	return parseManifest(body, dgst, mediaType)
 }
 
-// sizeOnDisk returns the size of what a manifest names: -1, nobody has seen it, if
-// it is not there.
+// sizeOnDisk returns the size that a manifest's Ref may be said to have: -1, nobody
+// has seen it, if it is not there, and what the manifest says if the bytes are not
+// what their name says: then a read will find that they are damaged.
 func (r *repository) sizeOnDisk(ctx context.Context, named Ref) int64 {
 	info, err := r.store.driver.Stat(ctx, BlobKey(r.name, named.Digest))
 	if err != nil {
 		return -1
 	}
 
-	return info.Size
+	if info.Size != named.Size && r.store.verify(ctx, r, named.Digest) == nil {
+		return info.Size
+	}
+
+	return named.Size
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

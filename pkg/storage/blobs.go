@@ -120,6 +120,30 @@ func (s *Store) checkSize(ctx context.Context, r *repository, st *state, dgst di
 	return nil
 }
 
+// verify reads a blob whole, and marks it if it is not what its name says.
+//
+// Errors: ErrDamaged, ErrBlobUnknown.
+func (s *Store) verify(ctx context.Context, r *repository, dgst digest.Digest) (err error) {
+	object, err := s.open(ctx, r, dgst, Whole)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, object.Close()) }()
+
+	got, err := dgst.Algorithm().FromReader(object.Body)
+	if err != nil {
+		return fmt.Errorf("verify blob %s: %w", dgst, err)
+	}
+
+	if got != dgst {
+		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "its content is "+got.String())
+
+		return fmt.Errorf("%w: blob %s", ErrDamaged, dgst)
+	}
+
+	return nil
+}
+
 // readObject reads a small object whole.
 //
 // Errors: fs.ErrNotExist; ErrDamaged if it is longer than limit.

@@ -138,18 +138,32 @@ func (s *Store) sealCache(ctx context.Context) error {
 	return nil
 }
 
+// fillStep is after how many puts filling waits for a cache that writes behind, so
+// that it leaves the cache's memory to requests, which must not wait.
+const fillStep = 2000
+
+func (s *Store) flushCache(ctx context.Context) error {
+	if behind, ok := s.cache.(interface {
+		Flush(ctx context.Context) error
+	}); ok {
+		return behind.Flush(ctx)
+	}
+
+	return nil
+}
+
 // fillCache puts every blob of the store into the cache.
 func (s *Store) fillCache(ctx context.Context) error {
 	begin, logged, blobs := s.opts.Now(), s.opts.Now(), 0
 
-	for prefix, err := range s.driver.ListLogs(ctx) {
+	for log, err := range s.driver.ListLogs(ctx) {
 		if err != nil {
 			return fmt.Errorf("look for repositories: %w", err)
 		}
 
-		for info, err := range s.driver.List(ctx, prefix+"blobs/", "") {
+		for info, err := range s.driver.List(ctx, log.Prefix+"blobs/", "") {
 			if err != nil {
-				return fmt.Errorf("list blobs of %s: %w", prefix, err)
+				return fmt.Errorf("list blobs of %s: %w", log.Prefix, err)
 			}
 
 			if _, dgst, ok := splitBlobKey(info.Key); ok && !s.durability.isDamaged(info.Key) {
@@ -157,12 +171,16 @@ func (s *Store) fillCache(ctx context.Context) error {
 					return err
 				}
 
-				blobs++
+				if blobs++; blobs%fillStep == 0 {
+					if err := s.flushCache(ctx); err != nil {
+						return err
+					}
+				}
 			}
 
 			if s.opts.Now().Sub(logged) >= progressEvery {
 				logged = s.opts.Now()
-				s.opts.Log.Info().Int("blobs", blobs).Str("at", prefix).Msg("filling the cache")
+				s.opts.Log.Info().Int("blobs", blobs).Str("at", log.Prefix).Msg("filling the cache")
 			}
 		}
 	}

@@ -6,23 +6,21 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
 )
 
 // catalog is the list of repositories: one empty object each, made before a
-// repository's first commit. It is a projection: rebuild puts it right.
+// repository's first commit. It is a projection: rebuildCatalog puts it right.
 type catalog struct {
 	driver Driver
-	log    zerolog.Logger
 
 	mu    sync.RWMutex
 	names btree.Map[RepoName, struct{}]
 }
 
 // openCatalog reads the list.
-func openCatalog(ctx context.Context, driver Driver, log zerolog.Logger) (*catalog, error) {
-	c := &catalog{driver: driver, log: log}
+func openCatalog(ctx context.Context, driver Driver) (*catalog, error) {
+	c := &catalog{driver: driver}
 
 	for info, err := range driver.List(ctx, reposPrefix, "") {
 		if err != nil {
@@ -83,47 +81,62 @@ func (c *catalog) list(after RepoName, n int) ([]RepoName, bool) {
 	return page(&c.names, after, n)
 }
 
-// rebuild adds the repositories that are there and not listed, and removes those
-// that are listed and not there.
-func (c *catalog) rebuild(ctx context.Context) error {
-	listed, _ := c.list("", -1)
+// rebuildCatalog lists the repositories that are there, and removes those that are
+// listed and not there. What the checkpoint of one lacks, because zot was killed, is
+// written there soon.
+func (s *Store) rebuildCatalog(ctx context.Context) error {
+	listed, _ := s.catalog.list("", -1)
 	there := map[RepoName]bool{}
 
-	for prefix, err := range c.driver.ListLogs(ctx) {
+	for log, err := range s.driver.ListLogs(ctx) {
 		if err != nil {
 			return fmt.Errorf("look for repositories: %w", err)
 		}
 
-		name, err := ParseRepoName(strings.TrimSuffix(prefix, "/"))
+		name, err := ParseRepoName(strings.TrimSuffix(log.Prefix, "/"))
 		if err != nil {
-			c.log.Warn().Err(err).Str("directory", prefix).Msg("not served")
+			s.opts.Log.Warn().Err(err).Str("directory", log.Prefix).Msg("not served")
 
 			continue
 		}
 
 		there[name] = true
 
-		if err := c.add(ctx, name); err != nil {
+		if log.Behind {
+			s.repos.noteChange(name)
+		}
+
+		if err := s.catalog.add(ctx, name); err != nil {
 			return err
 		}
 	}
 
-	return c.prune(ctx, listed, there)
-}
-
-// prune removes names that were listed before the walk, and that it has not met.
-func (c *catalog) prune(ctx context.Context, listed []RepoName, there map[RepoName]bool) error {
 	for _, name := range listed {
-		if there[name] {
-			continue
-		}
-
-		if err := c.remove(ctx, name); err != nil {
-			return err
+		if !there[name] {
+			if err := s.prune(ctx, name); err != nil {
+				return err
+			}
 		}
 	}
 
 	return nil
+}
+
+// prune removes a name from the list that the walk has not met, unless it is a
+// repository all the same: made meanwhile, or behind a symbolic link.
+func (s *Store) prune(ctx context.Context, name RepoName) error {
+	exists := false
+
+	err := s.repos.with(ctx, name, func(r *repository) error {
+		exists = r.visible.Load().exists()
+
+		return nil
+	})
+	if err != nil || exists {
+		return err
+	}
+
+	return s.catalog.remove(ctx, name)
 }
 
 // ListRepos implements Catalog.

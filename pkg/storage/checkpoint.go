@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,32 +26,33 @@ const (
 	checkpointIdle    = 10 * time.Second
 )
 
-func (r *repository) checkpointDue(st *state, last, now time.Time) bool {
-	behind := st.seq - r.covered.Load()
-	if behind == 0 && !r.foreign.Load() {
-		return false
-	}
-
-	entries := uint64(st.tags.Len()+st.manifests.Len()) / checkpointShare
-
-	return behind >= max(checkpointRecords, entries) || now.Sub(last) >= checkpointIdle
+// isCovered says whether the checkpoint has everything.
+func (r *repository) isCovered() bool {
+	return r.visible.Load().seq == r.covered.Load() && !r.foreign.Load()
 }
 
-// checkpoint writes what is visible now. Commits go on meanwhile.
+func (r *repository) checkpointDue(last, now time.Time) bool {
+	st := r.visible.Load()
+	entries := uint64(st.tags.Len()+st.manifests.Len()) / checkpointShare
+
+	return st.seq-r.covered.Load() >= max(checkpointRecords, entries) || now.Sub(last) >= checkpointIdle
+}
+
+// checkpoint writes what is visible now. Commits go on meanwhile. While there is an
+// index.json of another program that cannot be read yet, nothing is written: it may
+// be half-written.
 func (r *repository) checkpoint(ctx context.Context) error {
 	r.checkpointing.Lock()
 	defer r.checkpointing.Unlock()
 
-	st := r.visible.Load()
-	if st.seq == r.covered.Load() && !r.foreign.Load() {
+	if r.isCovered() {
 		return nil
 	}
 
-	err := r.writeCheckpoint(ctx, st)
-	if errors.Is(err, ErrConflict) { // another program wrote index.json: take that in first
-		if err = r.look(ctx); err == nil {
-			st = r.visible.Load()
-			err = r.writeCheckpoint(ctx, st)
+	err := r.writeCheckpoint(ctx)
+	if errors.Is(err, ErrConflict) {
+		if err = r.adopt(ctx); err == nil {
+			err = r.writeCheckpoint(ctx)
 		}
 	}
 
@@ -60,16 +60,23 @@ func (r *repository) checkpoint(ctx context.Context) error {
 		return fmt.Errorf("checkpoint %s: %w", r.name, err)
 	}
 
+	return nil
+}
+
+func (r *repository) writeCheckpoint(ctx context.Context) error {
+	st := r.visible.Load()
+
+	err := r.log.Checkpoint(ctx, st.seq,
+		func(w io.Writer) error { return encodeCheckpoint(w, st) },
+		func(w io.Writer) error { return encodeIndex(w, st) })
+	if err != nil {
+		return err
+	}
+
 	r.covered.Store(st.seq)
 	r.foreign.Store(false)
 
 	return nil
-}
-
-func (r *repository) writeCheckpoint(ctx context.Context, st *state) error {
-	return r.log.Checkpoint(ctx, st.seq,
-		func(w io.Writer) error { return encodeCheckpoint(w, st) },
-		func(w io.Writer) error { return encodeIndex(w, st) })
 }
 
 // checkpointLine is one line of a checkpoint. Exactly one field is set.
@@ -198,32 +205,38 @@ func (s *state) take(line checkpointLine) error {
 	return nil
 }
 
-// rebuild makes a checkpoint's state from the index.json that was written with it
-// and the manifests that this names. What only the checkpoint knew is lost: times,
-// users, and which blobs were hidden. Without an index.json of ours it is empty.
-func (r *repository) rebuild(ctx context.Context) (*state, error) {
-	data, err := readIndex(ctx, r.log)
+// rebuild makes a checkpoint's state from index.json and the manifests that this
+// names. What only the checkpoint knew is lost: times, users, and which blobs were
+// hidden. seq is the number of the checkpoint that cannot be read; 0 = there is none,
+// then an index.json of another program is left to be adopted.
+func (r *repository) rebuild(ctx context.Context, seq uint64) (*state, error) {
+	data, _, err := readIndex(ctx, r.log)
 	if err != nil {
 		return nil, err
 	}
 
 	st := newState()
 
-	seq, ours := checkIndex(data)
-	if !ours {
+	written, ours := checkIndex(data)
+	if ours {
+		seq = written
+	}
+
+	if seq == 0 {
 		return st, nil
 	}
 
 	index, err := parseIndex(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: index.json: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: neither the checkpoint nor index.json can be read: %w", ErrDamaged, err)
 	}
 
-	ops, err := r.adoption(ctx, index, nil, st)
+	found, err := r.readManifests(ctx, index, st)
 	if err != nil {
 		return nil, err
 	}
 
+	ops := adoption(index, found, nil, st)
 	st.fold(Record{Seq: seq, Time: r.store.opts.Now(), Ops: ops})
 	st.extra = index.extra
 
@@ -231,22 +244,20 @@ func (r *repository) rebuild(ctx context.Context) (*state, error) {
 }
 
 // readIndex reads the index.json beside a log; nil if there is none.
-func readIndex(ctx context.Context, log Log) ([]byte, error) {
-	file, err := log.OpenIndex(ctx)
+func readIndex(ctx context.Context, log Log) (data []byte, version any, err error) {
+	index, err := log.OpenIndex(ctx)
 	if isNotExist(err) {
-		return nil, nil
+		return nil, nil, nil
 	}
 
 	if err != nil {
-		return nil, fmt.Errorf("open index.json: %w", err)
+		return nil, nil, fmt.Errorf("open index.json: %w", err)
 	}
 
-	var data bytes.Buffer
-
-	_, err = data.ReadFrom(file)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("read index.json: %w", err)
+	data, err = io.ReadAll(index)
+	if err = errors.Join(err, index.Close()); err != nil {
+		return nil, nil, fmt.Errorf("read index.json: %w", err)
 	}
 
-	return data.Bytes(), nil
+	return data, index.Version, nil
 }

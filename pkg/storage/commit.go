@@ -82,7 +82,7 @@ func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
 
 		err := r.appendRecords(ctx, base, records)
 		if errors.Is(err, ErrConflict) {
-			if err = r.look(ctx); err == nil {
+			if err = r.takeRecords(ctx); err == nil {
 				continue
 			}
 		}

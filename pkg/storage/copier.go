@@ -44,7 +44,7 @@ func (c *copier) copySmall(ctx context.Context, body io.Reader) error {
 	defer c.buffers.put(buf)
 
 	for {
-		n, took, readErr := c.fill(body, buf)
+		n, took, readErr := c.fill(body, buf, 0)
 
 		if err := c.add(ctx, buf[:n]); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
 	}()
 
 	for {
-		n, took, readErr := c.fill(body, filling)
+		n, took, readErr := c.fill(body, filling, slow)
 		if err := <-added; err != nil {
 			return err
 		}
@@ -100,22 +100,27 @@ func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
 
 // add keeps what has arrived, even if the client has gone meanwhile.
 func (c *copier) add(ctx context.Context, p []byte) error {
-	return c.session.digester.add(context.WithoutCancel(ctx), c.session.up, p)
+	err := c.session.digester.add(context.WithoutCancel(ctx), c.session.up, p)
+	c.session.size.Store(c.session.up.Size())
+
+	return err
 }
 
-// fill reads until buf is full, and says how long that took. The end of the body is
-// io.EOF, and nothing else is: io.ReadFull would not tell it from a broken one.
-func (c *copier) fill(body io.Reader, buf []byte) (n int, took time.Duration, err error) {
+// fill reads until buf is full, or limit has passed (0 = none), and says how long that
+// took. The end of the body is io.EOF, and nothing else is: io.ReadFull would not tell
+// it from a broken one.
+func (c *copier) fill(body io.Reader, buf []byte, limit time.Duration) (n int, took time.Duration, err error) {
 	begin := c.now()
 
-	for n < len(buf) && err == nil {
+	for n < len(buf) && err == nil && (limit == 0 || took <= limit) {
 		var read int
 
 		read, err = body.Read(buf[n:])
 		n += read
+		took = c.now().Sub(begin)
 	}
 
-	return n, c.now().Sub(begin), err
+	return n, took, err
 }
 
 func closedChannel() chan error {

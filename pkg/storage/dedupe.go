@@ -12,11 +12,13 @@ import (
 // place makes the verified bytes of an upload visible in r under their digest. The
 // order is bytes, cache, index: a crash leaves bytes that nobody names, never a name
 // without bytes. Bytes that the store has already are linked, and the upload dropped.
-func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up Upload, who string) error {
+func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
 	unlock := s.placing.lock(dgst)
-	defer unlock()
+	err := s.settleBytes(ctx, r, dgst, up)
 
-	if err := s.settleBytes(ctx, r, dgst, up); err != nil {
+	unlock()
+
+	if err != nil {
 		return err
 	}
 
@@ -25,24 +27,25 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 
 // settleBytes brings the bytes to their key: from where they are already, or from
 // the upload.
-func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, up Upload) error {
-	key := BlobKey(r.name, dgst)
+func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
+	key, size := BlobKey(r.name, dgst), session.up.Size()
 
-	if s.holds(ctx, key, up.Size()) {
+	if s.holds(ctx, key, size) {
 		s.remember(ctx, dgst, key)
 
-		return up.Abort(ctx)
+		return session.up.Abort(ctx)
 	}
 
-	if s.linkKnown(ctx, dgst, key, up.Size()) {
-		return errors.Join(s.arrived(ctx, dgst, key), up.Abort(ctx))
+	begun := s.durability.writing(key)
+	if s.linkKnown(ctx, dgst, key, size) {
+		return errors.Join(s.arrived(ctx, dgst, key, begun), session.up.Abort(ctx))
 	}
 
-	if err := up.Commit(ctx, key); err != nil {
+	if err := session.up.Commit(ctx, key); err != nil {
 		return fmt.Errorf("commit blob %s: %w", dgst, err)
 	}
 
-	return s.arrived(ctx, dgst, key)
+	return s.arrived(ctx, dgst, key, session.epoch)
 }
 
 // holds says whether key has size bytes that may be served.
@@ -58,6 +61,10 @@ const maxStale = 8
 // linkKnown makes key the same bytes as one that the cache knows. An answer that
 // proves wrong is forgotten.
 func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, size int64) bool {
+	if known, ok := s.spare.Load(dgst); ok && s.link(ctx, dgst, known.(string), key, size) { //nolint:forcetypeassert // we put it
+		return true
+	}
+
 	for range maxStale {
 		known, err := s.cache.GetBlob(ctx, dgst)
 		s.cacheHealth.note(err)
@@ -66,8 +73,8 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 			return false
 		}
 
-		if known != key && s.holds(ctx, known, size) {
-			return s.link(ctx, dgst, known, key)
+		if _, of, ok := splitBlobKey(known); ok && of == dgst && known != key && s.holds(ctx, known, size) {
+			return s.link(ctx, dgst, known, key, size)
 		}
 
 		s.forget(ctx, dgst, known)
@@ -77,29 +84,34 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 }
 
 // link links key to bytes that are there. Where they can take no more links (ext4
-// stops at 65,000), all that is known of the digest is forgotten, and the copy that
-// the caller keeps becomes the one that later uploads link to.
-func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string) bool {
+// stops at 65,000), the copy that the caller keeps is the one that later uploads link
+// to.
+func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string, size int64) bool {
+	if known == key || !s.holds(ctx, known, size) {
+		return false
+	}
+
 	err := s.driver.Link(ctx, known, key)
 	if errors.Is(err, errors.ErrUnsupported) {
-		for _, full := range s.cachedKeys(ctx, dgst) {
-			s.forget(ctx, dgst, full)
-		}
+		s.spare.Store(dgst, key)
 	}
 
 	if err != nil {
 		s.opts.Log.Debug().Err(err).Str("blob", key).Msg("cannot link a blob; keeping a copy")
 	}
 
-	return err == nil
+	return err == nil && !s.durability.isDamaged(known)
 }
 
-// arrived notes that key has new bytes.
-func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string) error {
-	s.durability.wrote(key)
+// arrived notes that key has new bytes, written since the epoch begun.
+func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string, begun epoch) error {
+	if err := s.durability.wrote(ctx, key, begun); err != nil {
+		return err
+	}
+
 	s.remember(ctx, dgst, key)
 
-	return s.durability.healed(ctx, key)
+	return nil
 }
 
 // show makes a blob visible that was deleted before. Its bytes are on disk first.
@@ -129,22 +141,34 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 	}
 
 	return s.repos.with(ctx, repo, func(r *repository) error {
-		unlock := s.placing.lock(dgst)
-		defer unlock()
-
-		key := BlobKey(repo, dgst)
-		if !s.holds(ctx, key, size) {
-			if err := s.driver.Link(ctx, BlobKey(from, dgst), key); err != nil {
-				return mountError(dgst, err)
-			}
-
-			if err := s.arrived(ctx, dgst, key); err != nil {
-				return err
-			}
+		if err := s.mountBytes(ctx, dgst, BlobKey(from, dgst), BlobKey(repo, dgst), size); err != nil {
+			return err
 		}
 
 		return s.show(ctx, r, dgst, who)
 	})
+}
+
+// mountBytes makes key the same bytes as another.
+func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from, key string, size int64) error {
+	defer s.placing.lock(dgst)()
+
+	if s.holds(ctx, key, size) {
+		return nil
+	}
+
+	begun := s.durability.writing(key)
+	if err := s.driver.Link(ctx, from, key); err != nil {
+		return mountError(dgst, err)
+	}
+
+	if s.durability.isDamaged(from) {
+		s.durability.markDamaged(ctx, key, "it was mounted from a damaged blob")
+
+		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+	}
+
+	return s.arrived(ctx, dgst, key, begun)
 }
 
 func mountError(dgst digest.Digest, err error) error {

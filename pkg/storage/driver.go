@@ -106,19 +106,26 @@ type Upload interface {
 
 // Logs opens the logs of repositories.
 type Logs interface {
-	// ListLogs yields the key prefixes under which there is a log, or an index.json
-	// that another program wrote. It is a walk over directories, never over blobs.
-	ListLogs(ctx context.Context) iter.Seq2[string, error]
+	// ListLogs yields where there is a log, or an index.json that another program
+	// wrote. It is a walk over directories, never over blobs.
+	ListLogs(ctx context.Context) iter.Seq2[LogInfo, error]
 
 	// OpenLog opens the log under the key prefix of a repository. It creates
 	// nothing.
 	OpenLog(ctx context.Context, prefix string) (Log, error)
 }
 
+// LogInfo describes a log.
+type LogInfo struct {
+	Prefix string // of the repository's keys
+	Behind bool   // there are records that no checkpoint covers
+}
+
 // Loaded is what a log holds.
 type Loaded struct {
 	// Checkpoint is the newest one, nil if there is none. Load's caller closes it.
 	Checkpoint io.ReadCloser
+	Covered    uint64 // the number of the last record that it covers
 
 	// Tail is the records in the log, in order. Some may be older than Checkpoint.
 	Tail []Record
@@ -128,7 +135,14 @@ type Loaded struct {
 type Changes struct {
 	Records []Record // behind the number asked for; other processes wrote them
 	Reload  bool     // too much has changed: Load again
-	Index   bool     // another program wrote index.json: look at OpenIndex
+	Index   bool     // another program wrote index.json: look at OpenIndex, then TookIndex
+}
+
+// Index is an open index.json. The caller closes it.
+type Index struct {
+	io.ReadCloser
+
+	Version any // names these bytes; comparable
 }
 
 // Log is the truth of one repository's index: a checkpoint, and the records after
@@ -148,9 +162,9 @@ type Log interface {
 	// Errors: ErrConflict if another process has used the number of the first one.
 	Append(ctx context.Context, records []Record) error
 
-	// Refresh says what the log has behind record seq, and whether index.json has
-	// changed since the last look at it. It is called for each request and costs
-	// next to nothing if nothing has happened.
+	// Refresh says what the log has behind record seq, and whether index.json is
+	// another than Checkpoint wrote or TookIndex named. It is called for each request
+	// and costs next to nothing if nothing has happened.
 	Refresh(ctx context.Context, seq uint64) (Changes, error)
 
 	// Checkpoint replaces the checkpoint by one that covers all records up to seq,
@@ -158,11 +172,14 @@ type Log interface {
 	// index the index.json that projects it (S3 has no use for it). A crash at any
 	// point leaves the old or the new one.
 	//
-	// Errors: ErrConflict if another program wrote index.json since the last look.
+	// Errors: ErrConflict if there is an index.json that Refresh would tell of.
 	Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error
 
 	// OpenIndex opens the index.json that lies beside the log, whoever wrote it.
-	OpenIndex(ctx context.Context) (io.ReadCloser, error)
+	OpenIndex(ctx context.Context) (Index, error)
+
+	// TookIndex says that what the index.json of that version says is known now.
+	TookIndex(version any)
 
 	// OpenCheckpoint opens the checkpoint that covers seq exactly, if it is kept.
 	OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error)

@@ -25,10 +25,16 @@ type durability struct {
 	mu      sync.Mutex
 	dirty   []string  // keys written since the last successful flush began, oldest first
 	since   time.Time // when the first of them was written
-	unknown bool      // an earlier process may have left bytes that are not on disk
+	unknown bool      // there may be bytes that are not on disk and not in dirty
+	epoch   epoch
+	failed  time.Time // when the last flush failed, in an earlier process too; zero = never
 }
 
-// openDurability reads which keys earlier processes have marked damaged.
+// epoch counts the flushes that failed. Bytes that were written in one epoch and are
+// not on disk at its end may be lost.
+type epoch int
+
+// openDurability reads what earlier processes have marked.
 func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Options) (*durability, error) {
 	d := &durability{driver: driver, unknown: true, now: opts.Now, log: opts.Log}
 	d.flushes = flusher{tasks: tasks, sync: d.sync}
@@ -41,19 +47,73 @@ func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Optio
 		d.damaged.Store(splitDamagedKey(info.Key), nil)
 	}
 
+	info, err := driver.Stat(ctx, flushFailed)
+	if err != nil && !isNotExist(err) {
+		return nil, fmt.Errorf("look for failed flushes: %w", err)
+	}
+
+	d.failed = info.Modified
+
 	return d, nil
 }
 
-// wrote notes that the bytes of a blob are in place, and not yet on disk.
-func (d *durability) wrote(key string) {
+// writing notes that the bytes of key are about to get there. What may be served
+// must be known as not on disk before anyone can see it.
+func (d *durability) writing(key string) epoch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
+	d.add(key)
+
+	return d.epoch
+}
+
+// wrote notes that the bytes of key, which were written since the epoch began, are
+// in place. A mark of damage is of the bytes before, and goes.
+//
+// Errors: ErrDamaged if a flush has failed since: the bytes are not to be trusted.
+func (d *durability) wrote(ctx context.Context, key string, begun epoch) error {
+	d.mu.Lock()
+	d.add(key)
+	lost := d.epoch != begun
+	d.mu.Unlock()
+
+	if lost {
+		d.markDamaged(ctx, key, "a flush to disk failed while it was written")
+
+		return fmt.Errorf("%w: %s", ErrDamaged, key)
+	}
+
+	return d.healed(ctx, key)
+}
+
+func (d *durability) add(key string) {
 	if len(d.dirty) == 0 {
 		d.since = d.now()
 	}
 
 	d.dirty = append(d.dirty, key)
+}
+
+// present returns the present epoch.
+func (d *durability) present() epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return d.epoch
+}
+
+// epochOf returns the epoch of bytes that were last written at a time, perhaps by an
+// earlier process: the present one, unless a flush has failed since.
+func (d *durability) epochOf(written time.Time) epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if !d.failed.IsZero() && !written.After(d.failed) {
+		return d.epoch - 1
+	}
+
+	return d.epoch
 }
 
 // settle returns when all blobs written before the call are on disk.
@@ -65,6 +125,19 @@ func (d *durability) settle(ctx context.Context) error {
 	d.mu.Unlock()
 
 	if clean {
+		return nil
+	}
+
+	return d.flush(ctx)
+}
+
+// settleUnknown settles what this process has not written itself.
+func (d *durability) settleUnknown(ctx context.Context) error {
+	d.mu.Lock()
+	unknown := d.unknown
+	d.mu.Unlock()
+
+	if !unknown {
 		return nil
 	}
 
@@ -99,7 +172,7 @@ func (d *durability) sync() error {
 	d.mu.Unlock()
 
 	if err := d.driver.Sync(context.Background()); err != nil { // it serves many callers
-		d.lost()
+		d.lose(context.Background())
 
 		return fmt.Errorf("%w: flush to disk: %w", ErrDamaged, err)
 	}
@@ -114,23 +187,38 @@ func (d *durability) sync() error {
 	return nil
 }
 
-func (d *durability) lost() {
+// lose ends an epoch.
+func (d *durability) lose(ctx context.Context) {
 	d.mu.Lock()
-	lost := d.dirty
+
+	lost := slices.Compact(slices.Sorted(slices.Values(d.dirty)))
+	for _, key := range lost {
+		d.damaged.Store(key, nil)
+	}
+
 	d.dirty = nil
+	d.unknown = true
+	d.epoch++
+	d.failed = d.now()
 	d.mu.Unlock()
 
+	if err := d.driver.Put(ctx, flushFailed, nil); err != nil {
+		d.log.Error().Err(err).Msg("that a flush failed could not be written down: do not resume uploads after a restart")
+	}
+
 	for _, key := range lost {
-		d.markDamaged(context.Background(), key, "a flush to disk failed")
+		d.persistDamage(ctx, key, "a flush to disk failed")
 	}
 }
 
 // markDamaged makes a blob unreadable until its bytes are pushed again.
 func (d *durability) markDamaged(ctx context.Context, key, why string) {
-	if _, known := d.damaged.Swap(key, nil); known {
-		return
+	if _, known := d.damaged.Swap(key, nil); !known {
+		d.persistDamage(ctx, key, why)
 	}
+}
 
+func (d *durability) persistDamage(ctx context.Context, key, why string) {
 	d.log.Error().Str("blob", key).Str("why", why).Msg("blob is damaged; a push of the same digest heals it")
 
 	if err := d.driver.Put(ctx, damagedKey(key), nil); err != nil {

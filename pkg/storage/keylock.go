@@ -9,7 +9,7 @@ import (
 
 // keyLocks keeps two uploads of one digest from being placed at the same moment, so
 // that the second finds the first. Digests share locks; none is held while a body is
-// read.
+// read or a flush is waited for.
 type keyLocks struct {
 	seed  maphash.Seed
 	locks [256]sync.Mutex

@@ -8,8 +8,9 @@ import (
 
 // Every key below a root is built here. docs/local-format.md shows them in a tree.
 const (
-	reposPrefix   = "_repos/"   // the catalog: one empty object per repository
-	damagedPrefix = "_damaged/" // one empty object per blob that must not be served
+	reposPrefix   = "_repos/"       // the catalog: one empty object per repository
+	damagedPrefix = "_damaged/"     // one empty object per blob that must not be served
+	flushFailed   = "_flush-failed" // an empty object, written when a flush to disk fails
 )
 
 // RepoPrefix is what all keys of a repository start with.

@@ -175,6 +175,9 @@ func (s *Store) checkNamed(ctx context.Context, r *repository, record *ManifestR
 
 func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref, missing *MissingError) error {
 	size, err := s.stat(ctx, r, named.Digest)
+	if err == nil && size != named.Size {
+		err = s.verify(ctx, r, named.Digest) // which of the two is wrong?
+	}
 
 	switch {
 	case errors.Is(err, ErrBlobUnknown) || errors.Is(err, ErrDamaged):
@@ -206,13 +209,12 @@ func (s *Store) writeManifest(ctx context.Context, r *repository, record *Manife
 		}
 	}
 
+	begun := s.durability.writing(key)
 	if err := s.driver.Put(ctx, key, body); err != nil {
 		return fmt.Errorf("write manifest %s: %w", record.Digest, err)
 	}
 
-	s.durability.wrote(key)
-
-	return s.durability.healed(ctx, key)
+	return s.durability.wrote(ctx, key, begun)
 }
 
 // decidePut decides a push against the pending state: meanwhile a blob may have been

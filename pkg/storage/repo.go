@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // repository is one in memory: its log, and the state that the log folds to.
@@ -25,6 +25,10 @@ type repository struct {
 	checkpointing sync.Mutex    // one checkpoint at a time
 	covered       atomic.Uint64 // the number up to which the newest checkpoint reaches
 	foreign       atomic.Bool   // index.json is another program's: it wants replacing
+
+	adopting   sync.Mutex // one adoption at a time; guards the fields below
+	unreadable any        // version of an index.json that does not parse
+	since      time.Time  // when it was first seen
 }
 
 // openRepo loads a repository. One that does not exist has an empty state; nothing
@@ -45,13 +49,15 @@ func openRepo(ctx context.Context, store *Store, name RepoName) (*repository, er
 	return r, nil
 }
 
+// load reads the log from its beginning. Records that an earlier process has appended,
+// or that a failed flush had to cover, are on disk before anyone sees them.
 func (r *repository) load(ctx context.Context) error {
 	loaded, err := r.log.Load(ctx)
 	if err != nil {
 		return err
 	}
 
-	next, err := r.decode(ctx, loaded.Checkpoint)
+	next, err := r.decode(ctx, loaded)
 	if err != nil {
 		return err
 	}
@@ -62,27 +68,35 @@ func (r *repository) load(ctx context.Context) error {
 		return err
 	}
 
+	if next.seq > r.covered.Load() {
+		if err := r.store.durability.settleUnknown(ctx); err != nil {
+			return err
+		}
+
+		r.store.repos.noteChange(r.name)
+	}
+
 	r.publish(next)
 
-	return r.adopt(ctx)
+	return nil
 }
 
 // decode reads the checkpoint, or rebuilds it from index.json and the manifests if
 // it is missing or damaged.
-func (r *repository) decode(ctx context.Context, checkpoint io.ReadCloser) (*state, error) {
-	if checkpoint == nil {
-		return r.rebuild(ctx)
+func (r *repository) decode(ctx context.Context, loaded Loaded) (*state, error) {
+	if loaded.Checkpoint == nil {
+		return r.rebuild(ctx, 0)
 	}
 
-	st, err := decodeCheckpoint(checkpoint)
-	if err = errors.Join(err, checkpoint.Close()); err == nil || errors.Is(err, ErrFormat) {
+	st, err := decodeCheckpoint(loaded.Checkpoint)
+	if err = errors.Join(err, loaded.Checkpoint.Close()); err == nil || errors.Is(err, ErrFormat) {
 		return st, err
 	}
 
 	r.store.opts.Log.Error().Err(err).Str("repository", string(r.name)).
 		Msg("checkpoint is damaged; rebuilding it from index.json and the manifests")
 
-	return r.rebuild(ctx)
+	return r.rebuild(ctx, loaded.Covered)
 }
 
 // foldTail folds the records that the state does not have yet.
@@ -112,11 +126,31 @@ func (r *repository) look(ctx context.Context) error {
 		return fmt.Errorf("refresh %s: %w", r.name, err)
 	}
 
+	if err := r.takeIn(ctx, changes); err != nil {
+		return err
+	}
+
+	if changes.Index {
+		return r.adoptOrServe(ctx)
+	}
+
+	return nil
+}
+
+// takeRecords takes in what other processes have appended.
+func (r *repository) takeRecords(ctx context.Context) error {
+	changes, err := r.log.Refresh(ctx, r.visible.Load().seq)
+	if err != nil {
+		return fmt.Errorf("refresh %s: %w", r.name, err)
+	}
+
+	return r.takeIn(ctx, changes)
+}
+
+func (r *repository) takeIn(ctx context.Context, changes Changes) error {
 	switch {
 	case changes.Reload:
 		return r.load(ctx)
-	case changes.Index:
-		return r.adopt(ctx)
 	case len(changes.Records) > 0:
 		return r.catchUp(changes.Records)
 	}

@@ -1,11 +1,15 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // maxLoaded is how many bytes of memory repositories may take before idle ones are
@@ -149,24 +153,16 @@ func (rs *repos) evict(limit int64) {
 		}
 	}
 
-	for total > limit && len(idle) > 0 {
-		name := oldest(idle)
+	for _, name := range slices.SortedFunc(maps.Keys(idle), func(a, b RepoName) int {
+		return cmp.Compare(idle[a].last, idle[b].last)
+	}) {
+		if total <= limit {
+			return
+		}
+
 		total -= idle[name].repo.visible.Load().weight()
 		rs.drop(name, idle[name])
-		delete(idle, name)
 	}
-}
-
-func oldest(places map[RepoName]*place) RepoName {
-	var found RepoName
-
-	for name, p := range places {
-		if found == "" || p.last < places[found].last {
-			found = name
-		}
-	}
-
-	return found
 }
 
 // noteChange remembers that a repository was committed to.
@@ -177,25 +173,50 @@ func (rs *repos) noteChange(name RepoName) {
 	rs.changed[name] = rs.store.opts.Now()
 }
 
-// eachChanged calls use with every repository that was noted, and when. It is
-// forgotten where use says that it is done.
+// checkpointsAtOnce is how many repositories eachChanged is in at once: they share
+// flushes.
+const checkpointsAtOnce = 8
+
+// eachChanged calls use, concurrently, with every repository that was noted, and
+// when. It is forgotten where use says that it is done, and noted anew where that
+// failed.
 func (rs *repos) eachChanged(ctx context.Context, use func(r *repository, last time.Time) (done bool, err error)) error {
 	rs.mu.Lock()
 	changed := maps.Clone(rs.changed)
 	rs.mu.Unlock()
 
-	var failed []error
+	var (
+		group  errgroup.Group
+		mu     sync.Mutex
+		failed []error
+	)
+
+	group.SetLimit(checkpointsAtOnce)
 
 	for name, last := range changed {
-		failed = append(failed, rs.with(ctx, name, func(r *repository) error {
-			done, err := use(r, last)
-			if done {
-				rs.forgetChange(name, last)
+		group.Go(func() error {
+			err := rs.with(ctx, name, func(r *repository) error {
+				done, err := use(r, last)
+				if done && err == nil {
+					rs.forgetChange(name, last)
+				}
+
+				return err
+			})
+			if err != nil {
+				rs.noteChange(name) // later again
+
+				mu.Lock()
+				defer mu.Unlock()
+
+				failed = append(failed, err)
 			}
 
-			return err
-		}))
+			return nil
+		})
 	}
+
+	_ = group.Wait() // no work of it fails: all is done, and all errors are told
 
 	return errors.Join(failed...)
 }

@@ -2,20 +2,29 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
+)
+
+// How many uploads that nobody uses at the moment are kept open, and how long.
+const (
+	maxIdleSessions = 256
+	sessionIdle     = time.Minute
 )
 
 // sessions are the uploads that are open in this process. The truth of an upload is
 // with the driver: one that is not here is resumed from there.
 type sessions struct {
-	driver Driver
-	now    func() time.Time
+	driver     Driver
+	durability *durability
+	now        func() time.Time
 
 	mu   sync.Mutex
 	idle map[string]idleSession // by key
-	busy map[string]bool
+	busy map[string]*session    // by key; nil while it is being opened or closed
 }
 
 type idleSession struct {
@@ -23,8 +32,11 @@ type idleSession struct {
 	since time.Time
 }
 
-func newSessions(driver Driver, now func() time.Time) *sessions {
-	return &sessions{driver: driver, now: now, idle: map[string]idleSession{}, busy: map[string]bool{}}
+func newSessions(driver Driver, durability *durability, now func() time.Time) *sessions {
+	return &sessions{
+		driver: driver, durability: durability, now: now,
+		idle: map[string]idleSession{}, busy: map[string]*session{},
+	}
 }
 
 // acquire returns the upload at key; the caller alone uses it until release or
@@ -37,12 +49,16 @@ func (s *sessions) acquire(ctx context.Context, key string) (*session, error) {
 		return found, err
 	}
 
-	found, err = resume(ctx, s.driver, key)
-	if err != nil {
+	if found, err = s.resume(ctx, key); err != nil {
 		s.free(key)
 
 		return nil, err
 	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.busy[key] = found
 
 	return found, nil
 }
@@ -52,13 +68,62 @@ func (s *sessions) occupy(key string) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	if s.busy[key] {
+	if _, busy := s.busy[key]; busy {
 		return nil, ErrUploadBusy
 	}
 
-	s.busy[key] = true
 	found := s.idle[key].session
+	s.busy[key] = found
 	delete(s.idle, key)
+
+	return found, nil
+}
+
+// sizeOf returns how long an upload is that someone is using.
+func (s *sessions) sizeOf(key string) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	session := s.busy[key]
+	if session == nil {
+		return 0, false
+	}
+
+	return session.size.Load(), true
+}
+
+// resume opens an upload that is not in memory.
+func (s *sessions) resume(ctx context.Context, key string) (*session, error) {
+	info, err := s.driver.Stat(ctx, key)
+	if isNotExist(err) {
+		return nil, ErrUploadUnknown
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("resume upload: %w", err)
+	}
+
+	up, data, err := s.driver.ResumeUpload(ctx, key)
+	if isNotExist(err) {
+		return nil, ErrUploadUnknown
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("resume upload: %w", err)
+	}
+
+	var note digesterNote
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &note); err != nil {
+			note = digesterNote{} // hash from the start
+		}
+	}
+
+	found := &session{
+		key: key, up: up, digester: digesterFrom(note, up.Size()), noted: note.Hashed,
+		epoch: s.durability.epochOf(info.Modified),
+	}
+	found.size.Store(up.Size())
 
 	return found, nil
 }
@@ -70,13 +135,44 @@ func (s *sessions) free(key string) {
 	delete(s.busy, key)
 }
 
-// release keeps the upload open for the next request.
-func (s *sessions) release(session *session) {
+// release keeps the upload open for the next request, and closes the one that has
+// waited for longest if too many are open.
+func (s *sessions) release(ctx context.Context, session *session) error {
+	if old := s.keep(session); old != nil {
+		return s.close(ctx, old)
+	}
+
+	return nil
+}
+
+func (s *sessions) keep(session *session) (old *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	delete(s.busy, session.key)
 	s.idle[session.key] = idleSession{session: session, since: s.now()}
+
+	if len(s.idle) <= maxIdleSessions {
+		return nil
+	}
+
+	oldest := session.key
+	for key, idle := range s.idle {
+		if idle.since.Before(s.idle[oldest].since) {
+			oldest = key
+		}
+	}
+
+	return s.take(oldest)
+}
+
+// take moves an idle upload to those in use, so that it can be closed. s.mu is held.
+func (s *sessions) take(key string) *session {
+	taken := s.idle[key].session
+	delete(s.idle, key)
+	s.busy[key] = nil
+
+	return taken
 }
 
 // forget lets go of an upload that is over.
@@ -91,15 +187,21 @@ func (s *sessions) closeIdle(ctx context.Context, age time.Duration) error {
 	var failed []error
 
 	for _, session := range s.takeIdle(age) {
-		if session.up.Size() > session.noted {
-			failed = append(failed, session.save(ctx))
-		}
-
-		failed = append(failed, session.up.Close())
-		s.free(session.key)
+		failed = append(failed, s.close(ctx, session))
 	}
 
 	return errors.Join(failed...)
+}
+
+func (s *sessions) close(ctx context.Context, session *session) error {
+	defer s.free(session.key)
+
+	var err error
+	if session.up.Size() > session.noted {
+		err = session.save(ctx)
+	}
+
+	return errors.Join(err, session.up.Close())
 }
 
 func (s *sessions) takeIdle(age time.Duration) []*session {
@@ -110,9 +212,7 @@ func (s *sessions) takeIdle(age time.Duration) []*session {
 
 	for key, idle := range s.idle {
 		if s.now().Sub(idle.since) >= age {
-			delete(s.idle, key)
-			s.busy[key] = true
-			taken = append(taken, idle.session)
+			taken = append(taken, s.take(key))
 		}
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,7 @@ type Store struct {
 	repos       *repos
 	sessions    *sessions
 	placing     *keyLocks
+	spare       sync.Map // digest to the key to link to where an older one takes no more links
 	cacheHealth *cacheHealth
 	cacheFull   atomic.Bool // all blobs are in the cache
 }
@@ -49,7 +51,6 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s := &Store{driver: driver, cache: cache, opts: opts, tasks: newTasks(ctx), placing: newKeyLocks()}
 	s.repos = newRepos(s)
-	s.sessions = newSessions(driver, opts.Now)
 	s.cacheHealth = newCacheHealth(cache.Name(), opts)
 
 	var err error
@@ -57,11 +58,14 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		return nil, err
 	}
 
-	if s.catalog, err = openCatalog(ctx, driver, opts.Log); err != nil {
+	if s.catalog, err = openCatalog(ctx, driver); err != nil {
 		return nil, err
 	}
 
-	s.tasks.loop(s.maintain)
+	s.sessions = newSessions(driver, s.durability, opts.Now)
+
+	s.tasks.loop(s.keepSettled)
+	s.tasks.loop(s.keepCheckpoints)
 	s.tasks.loop(s.keepCacheFilled)
 	s.tasks.loop(s.keepCatalog)
 
@@ -93,19 +97,22 @@ const (
 	catalogEvery  = time.Hour
 )
 
-// maintain does what no request should wait for.
-func (s *Store) maintain(ctx context.Context) {
+// keepSettled does what costs little and should not wait.
+func (s *Store) keepSettled(ctx context.Context) {
 	every(ctx, maintainEvery, func() {
 		s.report("flush", s.durability.settleIdle(ctx))
-		s.report("write checkpoints", s.checkpointDue(ctx))
 		s.report("close idle uploads", s.sessions.closeIdle(ctx, sessionIdle))
 		s.repos.evict(maxLoaded)
 	})
 }
 
+func (s *Store) keepCheckpoints(ctx context.Context) {
+	every(ctx, maintainEvery, func() { s.report("write checkpoints", s.checkpointDue(ctx)) })
+}
+
 func (s *Store) keepCatalog(ctx context.Context) {
-	s.report("rebuild the catalog", s.catalog.rebuild(ctx))
-	every(ctx, catalogEvery, func() { s.report("rebuild the catalog", s.catalog.rebuild(ctx)) })
+	s.report("rebuild the catalog", s.rebuildCatalog(ctx))
+	every(ctx, catalogEvery, func() { s.report("rebuild the catalog", s.rebuildCatalog(ctx)) })
 }
 
 // every calls work again and again until ctx ends.
@@ -132,21 +139,32 @@ func (s *Store) report(what string, err error) {
 
 func (s *Store) checkpointDue(ctx context.Context) error {
 	return s.repos.eachChanged(ctx, func(r *repository, last time.Time) (bool, error) {
-		if !r.checkpointDue(r.visible.Load(), last, s.opts.Now()) {
+		if !r.isCovered() && !r.checkpointDue(last, s.opts.Now()) {
 			return false, nil
 		}
 
-		return true, r.checkpoint(ctx)
+		return s.checkpoint(ctx, r)
 	})
 }
 
 func (s *Store) checkpointAll(ctx context.Context) error {
-	err := s.repos.eachChanged(ctx, func(r *repository, _ time.Time) (bool, error) {
-		return true, r.checkpoint(ctx)
-	})
+	err := s.repos.eachChanged(ctx, func(r *repository, _ time.Time) (bool, error) { return s.checkpoint(ctx, r) })
 	if err != nil {
 		return fmt.Errorf("write checkpoints: %w", err)
 	}
 
 	return nil
+}
+
+// checkpoint writes a checkpoint, and says whether that is done. It is later, if an
+// index.json of another program may be half-written.
+func (s *Store) checkpoint(ctx context.Context, r *repository) (done bool, err error) {
+	err = r.checkpoint(ctx)
+	if errors.Is(err, ErrConflict) {
+		s.repos.noteChange(r.name)
+
+		return false, nil
+	}
+
+	return err == nil, err
 }

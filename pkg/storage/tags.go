@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/tidwall/btree"
@@ -73,7 +74,7 @@ func (s *Store) referrersPage(ctx context.Context, r *repository, query Referrer
 
 	size := 0
 
-	for _, record := range r.visible.Load().referrersOf(query) {
+	for record := range r.visible.Load().referrersOf(query) {
 		descriptor, err := s.describe(ctx, r, record)
 		if err != nil {
 			return nil, false, err
@@ -95,25 +96,24 @@ func (s *Store) referrersPage(ctx context.Context, r *repository, query Referrer
 	return found, false, nil
 }
 
-// referrersOf returns the manifests that query selects, in order of their digests.
-func (s *state) referrersOf(query ReferrerQuery) []*ManifestRecord {
-	var found []*ManifestRecord
-
+// referrersOf yields the manifests that query selects, in order of their digests.
+func (s *state) referrersOf(query ReferrerQuery) iter.Seq[*ManifestRecord] {
 	first := referrerPair{subject: query.Subject, manifest: &ManifestRecord{Digest: query.After}}
-	s.referrers.Ascend(first, func(pair referrerPair) bool {
-		if pair.subject != query.Subject {
-			return false
-		}
 
-		wanted := query.ArtifactType == "" || pair.manifest.ArtifactType == query.ArtifactType
-		if wanted && pair.manifest.Digest != query.After {
-			found = append(found, pair.manifest)
-		}
+	return func(yield func(*ManifestRecord) bool) {
+		s.referrers.Ascend(first, func(pair referrerPair) bool {
+			if pair.subject != query.Subject {
+				return false
+			}
 
-		return true
-	})
+			wanted := query.ArtifactType == "" || pair.manifest.ArtifactType == query.ArtifactType
+			if !wanted || pair.manifest.Digest == query.After {
+				return true
+			}
 
-	return found
+			return yield(pair.manifest)
+		})
+	}
 }
 
 // describe returns the descriptor of a referrer. Its annotations are read from the

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
@@ -20,7 +20,9 @@ type session struct {
 	key      string
 	up       Upload
 	digester *digester
-	noted    int64 // size of the upload when its hash state was last saved
+	noted    int64        // size of the upload when its hash state was last saved
+	epoch    epoch        // when its first byte was written
+	size     atomic.Int64 // for those who only ask, while someone else appends
 }
 
 // StartUpload implements Uploads.
@@ -36,19 +38,21 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 	id := uuid.NewString()
 	key := uploadKey(repo, id)
 
+	begun := s.durability.present()
+
 	up, err := s.driver.CreateUpload(ctx, key)
 	if err != nil {
 		return UploadStatus{}, fmt.Errorf("start upload: %w", err)
 	}
 
-	session := &session{key: key, up: up, digester: newDigester(alg)}
+	session := &session{key: key, up: up, digester: newDigester(alg), epoch: begun}
 	if alg != digest.Canonical {
-		err = session.save(ctx) // what was announced must be known after a restart
+		if err := session.save(ctx); err != nil { // what was announced is to be known after a restart
+			return UploadStatus{}, errors.Join(err, up.Abort(ctx), up.Close())
+		}
 	}
 
-	s.sessions.release(session)
-
-	return UploadStatus{ID: id}, err
+	return UploadStatus{ID: id}, s.sessions.release(ctx, session)
 }
 
 // StatUpload implements Uploads.
@@ -59,6 +63,10 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 
 		return false, nil
 	})
+
+	if size, busy := s.sessions.sizeOf(uploadKey(repo, id)); busy && errors.Is(err, ErrUploadBusy) {
+		return UploadStatus{ID: id, Size: size}, nil // a client asks while its broken request still hangs
+	}
 
 	return status, err
 }
@@ -101,7 +109,7 @@ func (s *Store) FinishUpload(
 		}
 
 		return true, s.repos.with(ctx, repo, func(r *repository) error {
-			return s.place(ctx, r, dgst, session.up, who)
+			return s.place(ctx, r, dgst, session, who)
 		})
 	})
 
@@ -130,14 +138,16 @@ func (s *Store) withUpload(
 		return err
 	}
 
+	if session.epoch != s.durability.present() {
+		return errors.Join(ErrUploadUnknown, session.up.Abort(ctx), s.sessions.forget(session))
+	}
+
 	over, err := use(session)
 	if over {
 		return errors.Join(err, s.sessions.forget(session))
 	}
 
-	s.sessions.release(session)
-
-	return err
+	return errors.Join(err, s.sessions.release(context.WithoutCancel(ctx), session))
 }
 
 // append adds a chunk to the upload. Whatever arrives is kept.
@@ -188,27 +198,3 @@ func (session *session) save(ctx context.Context) error {
 
 	return nil
 }
-
-// resume opens an upload that is not in memory.
-func resume(ctx context.Context, driver Driver, key string) (*session, error) {
-	up, data, err := driver.ResumeUpload(ctx, key)
-	if isNotExist(err) {
-		return nil, ErrUploadUnknown
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("resume upload: %w", err)
-	}
-
-	var note digesterNote
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &note); err != nil {
-			note = digesterNote{} // hash from the start
-		}
-	}
-
-	return &session{key: key, up: up, digester: digesterFrom(note, up.Size()), noted: note.Hashed}, nil
-}
-
-// sessionIdle is how long an upload that nobody uses is kept open.
-const sessionIdle = time.Minute

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"zotregistry.io/zot/pkg/storage"
 )
 
 // keptCheckpoints is how many are kept: the newest, and the one before, whose number
@@ -26,8 +28,7 @@ func (l *repoLog) checkpointPath(seq uint64) string {
 // power cut, and records go after the checkpoint that covers them is on disk. These
 // flushes are made without Commit, too: what was stored long ago must not be lost.
 //
-// Errors: storage.ErrConflict if another program wrote index.json since Refresh or
-// Load last looked at it.
+// Errors: storage.ErrConflict if there is an index.json that was not taken in.
 func (l *repoLog) Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error {
 	if l.has(seq + 1) {
 		return nil
@@ -38,6 +39,16 @@ func (l *repoLog) Checkpoint(ctx context.Context, seq uint64, state, index func(
 	}
 
 	return nil
+}
+
+// checkIndex is an error if index.json may not be replaced.
+func (l *repoLog) checkIndex() error {
+	foreign, err := l.foreign()
+	if foreign {
+		return fmt.Errorf("%w: another program wrote index.json", storage.ErrConflict)
+	}
+
+	return err
 }
 
 // has says whether there is a checkpoint of number seq or higher.
@@ -54,7 +65,7 @@ func (l *repoLog) checkpoint(ctx context.Context, seq uint64, state, index func(
 		return err
 	}
 
-	if err := errors.Join(ctx.Err(), l.writeLayout(), l.root.flush.flush(), l.foreign()); err != nil {
+	if err := errors.Join(ctx.Err(), l.writeLayout(), l.root.flush.flush(), l.checkIndex()); err != nil {
 		return errors.Join(err, os.Remove(stateTemp), os.Remove(indexTemp))
 	}
 

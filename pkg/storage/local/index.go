@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
@@ -16,28 +15,44 @@ import (
 func (l *repoLog) indexPath() string { return l.repo + "/index.json" }
 
 // OpenIndex opens index.json.
-func (l *repoLog) OpenIndex(context.Context) (io.ReadCloser, error) {
+func (l *repoLog) OpenIndex(context.Context) (storage.Index, error) {
 	file, err := os.Open(l.indexPath())
 	if err != nil {
-		return nil, keyError("open", l.indexPath(), err)
+		return storage.Index{}, keyError("open", l.indexPath(), err)
 	}
 
-	return file, nil
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return storage.Index{}, errors.Join(keyError("open", l.indexPath(), err), file.Close())
+	}
+
+	return storage.Index{ReadCloser: file, Version: identityOf(&stat)}, nil
+}
+
+// TookIndex remembers which index.json is known.
+func (l *repoLog) TookIndex(version any) {
+	l.indexMu.Lock()
+	defer l.indexMu.Unlock()
+
+	if took, ok := version.(identity); ok {
+		l.seen = took
+	}
 }
 
 // Refresh looks at index.json with one stat. A second one, under the lock, decides
 // if that is news: what the first saw may be older than what we wrote since.
 func (l *repoLog) Refresh(context.Context, uint64) (storage.Changes, error) {
 	now, err := identify(l.indexPath())
-	if err == nil && !l.knows(now) {
-		return l.news()
+	if err == nil && l.knows(now) {
+		return storage.Changes{}, nil
 	}
 
+	foreign, err := l.foreign()
 	if err != nil {
 		return storage.Changes{}, fmt.Errorf("refresh log %s: %w", l.repo, err)
 	}
 
-	return storage.Changes{}, nil
+	return storage.Changes{Index: foreign}, nil
 }
 
 func (l *repoLog) knows(now identity) bool {
@@ -47,52 +62,20 @@ func (l *repoLog) knows(now identity) bool {
 	return l.isKnown(now)
 }
 
-// isKnown says whether now is what we saw, or are just putting there. l.indexMu is
-// held.
+// isKnown says whether now is what was taken in, or what we are just putting there.
+// No index.json at all is nothing to know. l.indexMu is held.
 func (l *repoLog) isKnown(now identity) bool {
-	return now == l.seen || l.coming != nil && now == *l.coming
+	return !now.exists || now == l.seen || l.coming != nil && now == *l.coming
 }
 
-func (l *repoLog) news() (storage.Changes, error) {
+// foreign says whether there is an index.json that is not known.
+func (l *repoLog) foreign() (bool, error) {
 	l.indexMu.Lock()
 	defer l.indexMu.Unlock()
 
 	now, err := identify(l.indexPath())
-	if err != nil {
-		return storage.Changes{}, fmt.Errorf("refresh log %s: %w", l.repo, err)
-	}
 
-	if l.isKnown(now) {
-		return storage.Changes{}, nil
-	}
-
-	l.seen = now
-
-	return storage.Changes{Index: true}, nil
-}
-
-// look remembers index.json as it is.
-func (l *repoLog) look() error {
-	_, err := l.news()
-
-	return err
-}
-
-// foreign is an error if there is an index.json that we neither wrote nor saw.
-func (l *repoLog) foreign() error {
-	l.indexMu.Lock()
-	defer l.indexMu.Unlock()
-
-	now, err := identify(l.indexPath())
-	if err != nil {
-		return err
-	}
-
-	if now.exists && !l.isKnown(now) {
-		return fmt.Errorf("%w: another program wrote index.json", storage.ErrConflict)
-	}
-
-	return nil
+	return err == nil && !l.isKnown(now), err
 }
 
 // placeIndex replaces index.json, without Refresh taking it for another program's.
@@ -146,6 +129,10 @@ func identify(path string) (identity, error) {
 		return identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 
+	return identityOf(&stat), nil
+}
+
+func identityOf(stat *unix.Stat_t) identity {
 	return identity{
 		exists: true,
 		device: uint64(stat.Dev), //nolint:unconvert // signed on some platforms; only compared
@@ -153,5 +140,5 @@ func identify(path string) (identity, error) {
 		size:   stat.Size,
 		sec:    int64(stat.Mtim.Sec),  //nolint:unconvert // as above
 		nsec:   int64(stat.Mtim.Nsec), //nolint:unconvert // as above
-	}, nil
+	}
 }

@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
 	"path"
+	"slices"
 	"strings"
+
+	"zotregistry.io/zot/pkg/storage"
 )
 
 // ListLogs walks all directories but those that hold blobs or belong to the driver.
 // As with List, what lies behind a symbolic link to a directory is left out.
-func (r *Root) ListLogs(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+func (r *Root) ListLogs(ctx context.Context) iter.Seq2[storage.LogInfo, error] {
+	return func(yield func(storage.LogInfo, error) bool) {
 		walk := logWalk{walk: walk{ctx: ctx, root: r.path}, yield: yield}
 		walk.dir("")
 	}
@@ -21,7 +25,7 @@ func (r *Root) ListLogs(ctx context.Context) iter.Seq2[string, error] {
 type logWalk struct {
 	walk
 
-	yield func(string, error) bool
+	yield func(storage.LogInfo, error) bool
 }
 
 // dir yields the logs below prefix, and says whether to go on.
@@ -34,12 +38,12 @@ func (w *logWalk) dir(prefix string) bool {
 	}
 
 	if err != nil {
-		w.yield("", fmt.Errorf("list logs below %q: %w", prefix, err))
+		w.yield(storage.LogInfo{}, fmt.Errorf("list logs below %q: %w", prefix, err))
 
 		return false
 	}
 
-	if prefix != "" && w.hasLog(prefix, entries) && !w.yield(prefix, nil) {
+	if prefix != "" && w.hasLog(prefix, entries) && !w.yield(w.info(prefix), nil) {
 		return false
 	}
 
@@ -60,6 +64,16 @@ func (w *logWalk) hasLog(prefix string, entries []entry) bool {
 	}
 
 	return exists(w.root + "/" + prefix + logDir)
+}
+
+// info looks at the names of a log's files: a journal goes when a checkpoint covers it.
+func (w *logWalk) info(prefix string) storage.LogInfo {
+	names, _ := os.ReadDir(w.root + "/" + prefix + logDir) // what cannot be read fails when it is opened
+	behind := slices.ContainsFunc(names, func(name os.DirEntry) bool {
+		return strings.HasPrefix(name.Name(), journalPrefix)
+	})
+
+	return storage.LogInfo{Prefix: prefix, Behind: behind}
 }
 
 // mayHoldRepos leaves out names that no repository has: those that do not begin with

@@ -79,7 +79,7 @@ func (l *repoLog) load(ctx context.Context) (storage.Loaded, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	if err := errors.Join(ctx.Err(), l.look(), l.closeFile()); err != nil {
+	if err := errors.Join(ctx.Err(), l.closeFile()); err != nil {
 		return storage.Loaded{}, err
 	}
 
@@ -102,6 +102,8 @@ func (l *repoLog) load(ctx context.Context) (storage.Loaded, error) {
 	if len(checkpoints) == 0 {
 		return loaded, nil
 	}
+
+	loaded.Covered = l.covered()
 
 	loaded.Checkpoint, err = os.Open(l.checkpointPath(checkpoints[len(checkpoints)-1]))
 	if err != nil { // Checkpoint is an interface that holds a nil file now

@@ -113,15 +113,15 @@ func (f *Fault) closeInner(name string, inner io.Closer) error {
 }
 
 // ListLogs fails before the first log, or behind the last.
-func (f *Fault) ListLogs(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+func (f *Fault) ListLogs(ctx context.Context) iter.Seq2[storage.LogInfo, error] {
+	return func(yield func(storage.LogInfo, error) bool) {
 		err := f.run("list logs", func() error {
-			for prefix, err := range f.inner.ListLogs(ctx) {
+			for log, err := range f.inner.ListLogs(ctx) {
 				if err != nil {
 					return err
 				}
 
-				if !yield(prefix, nil) {
+				if !yield(log, nil) {
 					return errStopped
 				}
 			}
@@ -129,7 +129,7 @@ func (f *Fault) ListLogs(ctx context.Context) iter.Seq2[string, error] {
 			return nil
 		})
 		if err != nil && !errors.Is(err, errStopped) {
-			yield("", err)
+			yield(storage.LogInfo{}, err)
 		}
 	}
 }
@@ -195,9 +195,19 @@ func (l *faultLog) Checkpoint(ctx context.Context, seq uint64, state, index func
 	return l.f.run("checkpoint log "+l.prefix, func() error { return l.inner.Checkpoint(ctx, seq, state, index) })
 }
 
-func (l *faultLog) OpenIndex(ctx context.Context) (io.ReadCloser, error) {
-	return l.f.open("index of log "+l.prefix, func() (io.ReadCloser, error) { return l.inner.OpenIndex(ctx) })
+func (l *faultLog) OpenIndex(ctx context.Context) (storage.Index, error) {
+	var index storage.Index
+
+	body, err := l.f.open("index of log "+l.prefix, func() (_ io.ReadCloser, err error) {
+		index, err = l.inner.OpenIndex(ctx)
+
+		return index.ReadCloser, err
+	})
+
+	return storage.Index{ReadCloser: body, Version: index.Version}, err
 }
+
+func (l *faultLog) TookIndex(version any) { l.inner.TookIndex(version) }
 
 func (l *faultLog) OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error) {
 	name := "checkpoint " + strconv.FormatUint(seq, 10) + " of log " + l.prefix

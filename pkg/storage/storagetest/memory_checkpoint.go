@@ -68,19 +68,28 @@ func (j *memJournal) replace(c memCheckpoint) bool {
 	return true
 }
 
-func (l *memLog) OpenIndex(ctx context.Context) (io.ReadCloser, error) {
+func (l *memLog) OpenIndex(ctx context.Context) (storage.Index, error) {
 	_, leave, err := l.enter(ctx)
 	if err != nil {
-		return nil, err
+		return storage.Index{}, err
 	}
 	defer leave()
 
 	object := l.d.m.objects[l.indexKey()]
 	if object == nil {
-		return nil, missing(l.indexKey())
+		return storage.Index{}, missing(l.indexKey())
 	}
 
-	return io.NopCloser(bytes.NewReader(object.body)), nil
+	return storage.Index{ReadCloser: io.NopCloser(bytes.NewReader(object.body)), Version: object}, nil
+}
+
+func (l *memLog) TookIndex(version any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if took, ok := version.(*memObject); ok {
+		l.index = took
+	}
 }
 
 func (l *memLog) OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error) {

@@ -35,45 +35,46 @@ type memCheckpoint struct {
 }
 
 // ListLogs yields the prefixes as they were when the loop starts.
-func (d *memDriver) ListLogs(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		prefixes, err := d.logs(ctx)
+func (d *memDriver) ListLogs(ctx context.Context) iter.Seq2[storage.LogInfo, error] {
+	return func(yield func(storage.LogInfo, error) bool) {
+		logs, err := d.logs(ctx)
 		if err != nil {
-			yield("", err)
+			yield(storage.LogInfo{}, err)
 
 			return
 		}
 
-		for _, prefix := range prefixes {
-			if !yield(prefix, nil) {
+		for _, prefix := range sortedKeys(logs) {
+			if !yield(storage.LogInfo{Prefix: prefix, Behind: logs[prefix]}, nil) {
 				return
 			}
 		}
 	}
 }
 
-func (d *memDriver) logs(ctx context.Context) ([]string, error) {
+// logs returns the prefixes, and which of them have records behind their checkpoint.
+func (d *memDriver) logs(ctx context.Context) (map[string]bool, error) {
 	unlock, err := d.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 
-	found := map[string]struct{}{}
+	found := map[string]bool{}
 
 	for prefix, journal := range d.m.logs {
 		if len(journal.batches)+len(journal.checkpoints) > 0 {
-			found[prefix] = struct{}{}
+			found[prefix] = len(journal.batches) > 0
 		}
 	}
 
 	for key := range d.m.objects {
 		if repo, ok := strings.CutSuffix(key, "/index.json"); ok {
-			found[repo+"/"] = struct{}{}
+			found[repo+"/"] = found[repo+"/"]
 		}
 	}
 
-	return sortedKeys(found), nil
+	return found, nil
 }
 
 func (d *memDriver) OpenLog(ctx context.Context, prefix string) (storage.Log, error) {
@@ -93,7 +94,7 @@ type memLog struct {
 
 	mu        sync.Mutex // guards all below; taken before the content's
 	withdrawn int        // the journal's, when we last looked
-	index     *memObject // the index.json that we last looked at
+	index     *memObject // the index.json that was taken in
 }
 
 // enter locks both the log and the content, and finds the journal.
@@ -130,10 +131,10 @@ func (l *memLog) Load(ctx context.Context) (storage.Loaded, error) {
 
 	if n := len(journal.checkpoints); n > 0 {
 		loaded.Checkpoint = io.NopCloser(bytes.NewReader(journal.checkpoints[n-1].body))
+		loaded.Covered = journal.checkpoints[n-1].seq
 	}
 
 	l.withdrawn = journal.withdrawn
-	l.index = l.d.m.objects[l.indexKey()]
 
 	return loaded, nil
 }
@@ -203,8 +204,7 @@ func (l *memLog) Refresh(ctx context.Context, seq uint64) (storage.Changes, erro
 	var changes storage.Changes
 
 	index := l.d.m.objects[l.indexKey()]
-	changes.Index = index != l.index && index != journal.index
-	l.index = index
+	changes.Index = index != nil && index != l.index && index != journal.index
 
 	switch {
 	case seq < journal.trimmed || l.withdrawn != journal.withdrawn:
