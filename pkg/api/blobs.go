@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,6 +80,10 @@ func (h blobHandlers) whole(w *response, r *request) (err error) {
 // part sends a range. The size has to be known before the range can be.
 func (h blobHandlers) part(w *response, r *request) (err error) {
 	size, err := h.blobs.StatBlob(r.Context(), r.repo, r.digest)
+	if errors.Is(err, storage.ErrBlobUnknown) {
+		return h.whole(w, r) // which tells one that is damaged from one that is not there
+	}
+
 	if err != nil {
 		return fmt.Errorf("get blob: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"golang.org/x/sync/semaphore"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -23,7 +25,11 @@ const maxTags = 100
 type manifestHandlers struct {
 	manifests storage.Manifests
 	urls      urls
+	memory    *semaphore.Weighted // bytes of manifests that are being pushed
 }
+
+// manifestMemory is how many bytes of manifests are pushed at once, in all. More wait.
+const manifestMemory = 64 << 20
 
 // get sends a manifest. Accept is not looked at: there is one form of it, the one
 // that was pushed.
@@ -95,6 +101,12 @@ func (h manifestHandlers) put(w *response, r *request) error {
 			return err
 		}
 	}
+
+	release, err := h.reserve(r.Request)
+	if err != nil {
+		return err
+	}
+	defer release()
 
 	if put.Body, err = readManifest(r.Request); err != nil {
 		return err
@@ -182,6 +194,20 @@ func tagName(r *request, err error) error {
 	}
 
 	return err
+}
+
+// reserve waits for the memory that a body takes.
+func (h manifestHandlers) reserve(r *http.Request) (release func(), err error) {
+	size := r.ContentLength
+	if size < 0 || size > storage.MaxManifest {
+		size = storage.MaxManifest
+	}
+
+	if err := h.memory.Acquire(r.Context(), size); err != nil {
+		return nil, fmt.Errorf("put manifest: %w", err)
+	}
+
+	return func() { h.memory.Release(size) }, nil
 }
 
 // readManifest reads a body of at most storage.MaxManifest bytes.

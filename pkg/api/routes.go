@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -12,7 +13,9 @@ import (
 func newRoutes(registry Registry, urls urls, may mayRead, draining func() bool) map[endpoint]methods {
 	blobs := blobHandlers{blobs: registry}
 	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls, mayRead: may}
-	manifests := manifestHandlers{manifests: registry, urls: urls}
+	manifests := manifestHandlers{
+		manifests: registry, urls: urls, memory: semaphore.NewWeighted(manifestMemory),
+	}
 
 	return map[endpoint]methods{
 		endpointBase:      read(base),
