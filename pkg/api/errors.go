@@ -82,7 +82,6 @@ var problems = []struct {
 	{is(storage.ErrInUse), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(storage.ErrPrecondition), problem{http.StatusPreconditionFailed, "DENIED"}},
 	{is(storage.ErrConflict), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
-	{is(storage.ErrClosed), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 }
 
 // problemOf finds the row of an error; what is in none is our own fault.

@@ -53,7 +53,6 @@ func TestProblems(t *testing.T) {
 		{storage.ErrDamaged, 500, "UNKNOWN"},
 		{storage.ErrFormat, 500, "UNKNOWN"},
 		{storage.ErrConflict, 503, "UNKNOWN"},
-		{storage.ErrClosed, 503, "UNKNOWN"},
 		{&storage.OffsetError{Have: 1}, 416, "BLOB_UPLOAD_INVALID"},
 		{&storage.ManifestError{Reason: "x"}, 400, "MANIFEST_INVALID"},
 		{&storage.MissingError{Digests: []digest.Digest{someDigest}}, 400, "MANIFEST_BLOB_UNKNOWN"},
@@ -98,7 +97,7 @@ func TestErrorsOfRoles(t *testing.T) {
 	})
 
 	t.Run("what passes may be tried again", func(t *testing.T) {
-		for _, err := range []error{storage.ErrClosed, storage.ErrUploadBusy} {
+		for _, err := range []error{storage.ErrConflict, storage.ErrUploadBusy} {
 			a := dialWith(t, config.HTTP{}, broken{err: err}).get(path)
 			equal(t, a.Header.Get("Retry-After"), "1", err.Error())
 		}
@@ -174,7 +173,7 @@ func TestAccessLog(t *testing.T) {
 
 	t.Run("levels", func(t *testing.T) {
 		for level, err := range map[string]error{
-			"info": storage.ErrBlobUnknown, "warn": storage.ErrClosed, "error": storage.ErrDamaged,
+			"info": storage.ErrBlobUnknown, "warn": storage.ErrConflict, "error": storage.ErrDamaged,
 		} {
 			c := dialWith(t, config.HTTP{}, broken{err: err})
 			c.get(path)

@@ -39,9 +39,6 @@ var (
 	// it wrote and tries again.
 	ErrConflict = errors.New("another writer was first")
 
-	// ErrClosed: the store is shutting down.
-	ErrClosed = errors.New("store is closed")
-
 	// ErrCacheMiss: a cache does not know a digest.
 	ErrCacheMiss = cache.ErrMiss
 )

@@ -148,12 +148,12 @@ func (s *Stores) ListRepos(ctx context.Context, after RepoName, n int) ([]RepoNa
 	var all []RepoName
 
 	for _, store := range append(slices.Collect(maps.Values(s.sub)), s.standard) {
-		repos, _, err := store.ListRepos(ctx, after, -1)
+		repos, err := s.listOwn(ctx, store, after, n)
 		if err != nil {
 			return nil, false, err
 		}
 
-		all = append(all, slices.DeleteFunc(repos, func(name RepoName) bool { return s.of(name) != store })...)
+		all = append(all, repos...)
 	}
 
 	slices.Sort(all)
@@ -163,4 +163,40 @@ func (s *Stores) ListRepos(ctx context.Context, after RepoName, n int) ([]RepoNa
 	}
 
 	return all, false, nil
+}
+
+// listOwn lists the first repositories in store that belong to it: one more than n,
+// which tells that there are more; all if n < 0.
+func (s *Stores) listOwn(ctx context.Context, store *Store, after RepoName, n int) ([]RepoName, error) {
+	var own []RepoName
+
+	for more := true; more && (n < 0 || len(own) <= n); {
+		var (
+			repos []RepoName
+			err   error
+		)
+
+		if repos, more, err = store.ListRepos(ctx, after, pageSize(n)); err != nil {
+			return nil, err
+		}
+
+		for _, name := range repos {
+			after = name
+
+			if s.of(name) == store {
+				own = append(own, name)
+			}
+		}
+	}
+
+	return own, nil
+}
+
+// pageSize is n and one more; what is negative, for all, stays so.
+func pageSize(n int) int {
+	if n < 0 {
+		return n
+	}
+
+	return n + 1
 }
