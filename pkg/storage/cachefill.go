@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
-	"github.com/rs/zerolog"
 )
 
 // A cache tells by entries of its own whether it is the one that was filled: all are
@@ -138,23 +136,9 @@ func (s *Store) sealCache(ctx context.Context) error {
 	return nil
 }
 
-// fillStep is after how many puts filling waits for a cache that writes behind, so
-// that it leaves the cache's memory to requests, which must not wait.
-const fillStep = 2000
-
-func (s *Store) flushCache(ctx context.Context) error {
-	if behind, ok := s.cache.(interface {
-		Flush(ctx context.Context) error
-	}); ok {
-		return behind.Flush(ctx)
-	}
-
-	return nil
-}
-
 // fillCache puts every blob of the store into the cache.
 func (s *Store) fillCache(ctx context.Context) error {
-	begin, logged, blobs := s.opts.Now(), s.opts.Now(), 0
+	progress := &fillProgress{store: s, begin: s.opts.Now(), logged: s.opts.Now()}
 
 	for log, err := range s.driver.ListLogs(ctx) {
 		if err != nil {
@@ -166,62 +150,60 @@ func (s *Store) fillCache(ctx context.Context) error {
 				return fmt.Errorf("list blobs of %s: %w", log.Prefix, err)
 			}
 
-			if _, dgst, ok := splitBlobKey(info.Key); ok && !s.durability.isDamaged(info.Key) {
-				if err := s.cache.PutBlob(ctx, dgst, info.Key); err != nil {
-					return err
-				}
-
-				if blobs++; blobs%fillStep == 0 {
-					if err := s.flushCache(ctx); err != nil {
-						return err
-					}
-				}
-			}
-
-			if s.opts.Now().Sub(logged) >= progressEvery {
-				logged = s.opts.Now()
-				s.opts.Log.Info().Int("blobs", blobs).Str("at", log.Prefix).Msg("filling the cache")
+			if err := progress.put(ctx, info.Key); err != nil {
+				return err
 			}
 		}
 	}
 
-	if blobs > 0 {
-		s.opts.Log.Info().Int("blobs", blobs).Dur("took", s.opts.Now().Sub(begin)).Msg("filled the cache")
-	}
+	progress.done()
 
 	return ctx.Err()
 }
 
-// cacheHealth logs a cache's failure once, and its recovery once.
-type cacheHealth struct {
-	name   string
-	log    zerolog.Logger
-	failed atomic.Bool
-	errors atomic.Int64 // calls that failed since the start
+// fillProgress is how far filling has come.
+type fillProgress struct {
+	store  *Store
+	blobs  int
+	begin  time.Time
+	logged time.Time
 }
 
-func newCacheHealth(name string, opts Options) *cacheHealth {
-	return &cacheHealth{name: name, log: opts.Log}
+// fillStep is after how many puts filling waits for a cache that writes behind, so
+// that it leaves the cache's memory to requests, which must not wait.
+const fillStep = 2000
+
+func (p *fillProgress) put(ctx context.Context, key string) error {
+	_, dgst, ok := splitBlobKey(key)
+	if !ok || p.store.durability.isDamaged(key) {
+		return nil
+	}
+
+	if err := p.store.cache.PutBlob(ctx, dgst, key); err != nil {
+		return err
+	}
+
+	p.blobs++
+	p.log(key)
+
+	behind, ok := p.store.cache.(interface{ Flush(ctx context.Context) error })
+	if !ok || p.blobs%fillStep != 0 {
+		return nil
+	}
+
+	return behind.Flush(ctx)
 }
 
-// note takes the outcome of a call to the cache. A miss is none of its failures.
-func (h *cacheHealth) note(err error) {
-	if err == nil || errors.Is(err, ErrCacheMiss) {
-		if h.failed.CompareAndSwap(true, false) {
-			h.log.Info().Str("cache", h.name).Int64("errors", h.errors.Load()).Msg("cache works again")
-		}
-
-		return
+func (p *fillProgress) log(key string) {
+	if now := p.store.opts.Now(); now.Sub(p.logged) >= progressEvery {
+		p.logged = now
+		p.store.opts.Log.Info().Int("blobs", p.blobs).Str("at", key).Msg("filling the cache")
 	}
+}
 
-	if errors.Is(err, context.Canceled) {
-		return
-	}
-
-	h.errors.Add(1)
-
-	if h.failed.CompareAndSwap(false, true) {
-		h.log.Warn().Err(err).Str("cache", h.name).
-			Msg("cache does not work; pushes and pulls go on without it")
+func (p *fillProgress) done() {
+	if p.blobs > 0 {
+		p.store.opts.Log.Info().Int("blobs", p.blobs).Dur("took", p.store.opts.Now().Sub(p.begin)).
+			Msg("filled the cache")
 	}
 }

@@ -69,8 +69,9 @@ func (d *memDriver) logs(ctx context.Context) (map[string]bool, error) {
 	}
 
 	for key := range d.m.objects {
-		if repo, ok := strings.CutSuffix(key, "/index.json"); ok {
-			found[repo+"/"] = found[repo+"/"]
+		repo, ok := strings.CutSuffix(key, "/index.json")
+		if _, known := found[repo+"/"]; ok && !known {
+			found[repo+"/"] = false
 		}
 	}
 
