@@ -103,7 +103,8 @@ clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, 
 	@$(SUITE) clients test/gotest.sh -tags clients -count=1 -timeout=15m ./test/clients
 
 .PHONY: crash
-crash: build $(STRICT) ## kill -9 and damage to the cache, on the real binary
+crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the real binary
+	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
 	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
 
 .PHONY: cross

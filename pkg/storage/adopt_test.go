@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/rs/zerolog"
 
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/storagetest"
@@ -32,14 +31,14 @@ func newLayout(t *testing.T) *layout {
 
 func (l *layout) open() {
 	l.t.Helper()
+	l.openOn(l.memory.Driver())
+}
 
-	store, err := storage.Open(l.t.Context(), l.memory.Driver(), storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-
-	l.store = store
-	l.World = &storagetest.World{T: l.t, Driver: l.memory.Driver(), Store: store}
+// openOn opens a store over a driver of memory.
+func (l *layout) openOn(driver storage.Driver) {
+	l.t.Helper()
+	l.World = openProcess(l.t, driver)
+	l.store = l.Store
 }
 
 func (l *layout) close() {
@@ -66,11 +65,7 @@ func (l *layout) write(key string, body string) {
 func (l *layout) image(repo storage.RepoName, tag, layer string) map[string]any {
 	l.t.Helper()
 
-	config := digest.FromString("{}")
-	body := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
-		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` + config.String() + `","size":2},` +
-		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"` +
-		digest.FromString(layer).String() + `","size":` + jsonOf(len(layer)) + `}]}`
+	body := manifestOf(layer)
 
 	for _, content := range []string{"{}", layer, body} {
 		l.write(storage.BlobKey(repo, digest.FromString(content)), content)

@@ -186,7 +186,9 @@ func (p *fillProgress) put(ctx context.Context, key string) error {
 	p.blobs++
 	p.log(key)
 
-	behind, ok := p.store.cache.(interface{ Flush(ctx context.Context) error })
+	behind, ok := p.store.cache.(interface {
+		Flush(ctx context.Context) error
+	})
 	if !ok || p.blobs%fillStep != 0 {
 		return nil
 	}

@@ -65,7 +65,7 @@ func newModelRun(t *testing.T, random *rand.Rand) *modelRun {
 }
 
 func (m *modelRun) open() {
-	store, err := storage.Open(m.Context(), m.memory.Driver(), m.cache, storage.Options{Log: zerolog.Nop()})
+	store, err := storage.Open(m.Context(), inOrder(m.T, m.memory), m.cache, storage.Options{Log: zerolog.Nop()})
 	if err != nil {
 		m.Fatal(err)
 	}

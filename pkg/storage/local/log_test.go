@@ -348,11 +348,22 @@ func wantEither(t *testing.T, dir string, after, records bool) {
 	}
 
 	l := log.(*repoLog)
+	takeIndex(t, l)
 	mustAppend(t, l, 5)
 	mustCheckpoint(t, l, 5)
 	must(t, log.Close())
 	wantNumbers(t, root)
 	wantTempEmpty(t, root)
+}
+
+// takeIndex takes in index.json, as the engine does before its first checkpoint.
+func takeIndex(t *testing.T, l *repoLog) {
+	t.Helper()
+
+	index, err := l.OpenIndex(t.Context())
+	must(t, err)
+	must(t, index.Close())
+	l.TookIndex(index.Version)
 }
 
 // A checkpoint that could not be flushed drops nothing.
