@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // jsonDecoder reads JSON as viper's own does, but says where an error is, and does not
@@ -32,6 +33,8 @@ func jsonError(data []byte, err error) error {
 	switch {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("line %d: %w", line(data, syntax.Offset), err)
+	case errors.As(err, &typ) && typ.Type.Kind() == reflect.Float64:
+		return fmt.Errorf("line %d: the %s is too large; write a smaller one", line(data, typ.Offset), typ.Value)
 	case errors.As(err, &typ):
 		return fmt.Errorf("the file is a %s; it must be an object", typ.Value)
 	default:

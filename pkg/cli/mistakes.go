@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -20,31 +21,26 @@ func (m Mistake) String() string { return oneLine(m.Path, m.Problem+"; "+m.Remed
 // is never an error while it is empty.
 type Mistakes []Mistake //nolint:errname // a list of mistakes, which is an error only if there are any
 
-// Error is a line for each mistake.
-func (m Mistakes) Error() string {
-	lines := make([]string, len(m))
-	for i, mistake := range m {
-		lines[i] = mistake.String()
+// Error is the lines for a person.
+func (m Mistakes) Error() string { return strings.Join(m.lines(), "\n") }
+
+// lines returns a line for each mistake. A file that is something else altogether may
+// have a hundred thousand: of those the first maxLines, and how many more there are.
+func (m Mistakes) lines() []string {
+	const maxLines = 50
+
+	shown := m[:min(len(m), maxLines)]
+	lines := make([]string, 0, len(shown)+1)
+
+	for _, mistake := range shown {
+		lines = append(lines, mistake.String())
 	}
 
-	return strings.Join(lines, "\n")
-}
-
-// add adds a mistake, unless one is known of the same key.
-func (m *Mistakes) add(mistake Mistake) {
-	for _, known := range *m {
-		if known.Path == mistake.Path {
-			return
-		}
+	if more := len(m) - len(shown); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 
-	*m = append(*m, mistake)
-}
-
-// cover says whether one of the mistakes is of the key at path, or of an object that
-// holds it.
-func (m Mistakes) cover(path string) bool {
-	return slices.ContainsFunc(m, func(known Mistake) bool { return within(path, known.Path) })
+	return lines
 }
 
 // err returns the mistakes as an error, nil if there are none.
@@ -58,11 +54,41 @@ func (m Mistakes) err() error {
 	return m
 }
 
-// within says whether path is that of parent, or of something in it.
-func within(path, parent string) bool {
-	rest, ok := strings.CutPrefix(path, parent)
+// findings collects mistakes, at most one of each key. It is made by newFindings.
+type findings struct {
+	list  Mistakes
+	paths map[string]bool // of those in list
+}
 
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+func newFindings(mistakes ...Mistake) findings {
+	f := findings{paths: map[string]bool{}}
+	for _, mistake := range mistakes {
+		f.add(mistake)
+	}
+
+	return f
+}
+
+// add adds a mistake, unless one is known of the same key.
+func (f *findings) add(mistake Mistake) {
+	if f.paths[mistake.Path] {
+		return
+	}
+
+	f.paths[mistake.Path] = true
+	f.list = append(f.list, mistake)
+}
+
+// cover says whether one of the mistakes is of the key at path, or of an object that
+// holds it.
+func (f *findings) cover(path string) bool {
+	for end, char := range path {
+		if (char == '.' || char == '[') && f.paths[path[:end]] {
+			return true
+		}
+	}
+
+	return f.paths[path]
 }
 
 // Warning is something in a configuration file that is not as it says, but safe to

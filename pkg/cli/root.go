@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -31,9 +30,9 @@ func Load(path string) (*config.Config, []Warning, error) {
 		return nil, nil, err
 	}
 
-	data, err := os.ReadFile(path)
+	data, err := source(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, nil, err
 	}
 
 	file, err := decode(format, data)
@@ -70,7 +69,7 @@ type file struct {
 //
 // Errors: the bytes are not of the format.
 func decode(format string, data []byte) (*file, error) {
-	names := &tree{set: map[string]bool{}}
+	names := newTree()
 
 	v := viper.NewWithOptions(viper.KeyDelimiter(keyDelimiter), viper.WithDecoderRegistry(names))
 	v.SetConfigType(format)
@@ -79,7 +78,7 @@ func decode(format string, data []byte) (*file, error) {
 		return nil, syntaxError(err)
 	}
 
-	f := &file{cfg: config.Default(), set: names.set, mistakes: names.mistakes}
+	f := &file{cfg: config.Default(), set: names.set, mistakes: names.mistakes.list}
 
 	return f, f.fill(v)
 }
@@ -115,10 +114,10 @@ func syntaxError(err error) error {
 
 // check applies the rules.
 func (f *file) check() (*config.Config, []Warning, error) {
-	c := &check{cfg: f.cfg, set: f.set, broken: f.mistakes}
+	c := newCheck(f)
 	c.all()
 
-	if err := append(c.broken, c.mistakes...).err(); err != nil {
+	if err := append(f.mistakes, c.mistakes.list...).err(); err != nil {
 		return nil, c.warnings, err
 	}
 

@@ -263,10 +263,17 @@ func TestUnreadable(t *testing.T) {
 		{"config", "", `the extension "" names no format`},
 		{"a.json", "{\n\"storage\": {,}\n}", "line 2: invalid character ','"},
 		{"b.json", `[]`, "the file is a array; it must be an object"},
+		{"n.json", "{\"storage\":\n{\"buffers\": 1e400}\n}", "line 2: the number 1e400 is too large"},
+		{"o.json", "1e400", "the file is a number; it must be an object"},
 		{"c.json", "{}\n{}", "line 2: invalid character"},
 		{"d.json", `{"http": {"port": "1",` + "\n" + `"port": "2"}}`, `line 2: the key "port" is there twice`},
 		{"e.yaml", "storage: [", "not valid YAML"},
 		{"f.yml", "http: {}\nhttp: {}", "already defined"},
+		{"h.yaml", "http: {}\n---\nhttp: {port: 1}", "line 2: a second document begins"},
+		{"i.yaml", "http: {}\n---\n", "line 2: a second document begins"},
+		{"j.yaml", "http: {}\n...\nlog: {}", "line 3: a second document begins"},
+		{"k.yaml", "http: {}\n---\nlog: [", "not valid YAML"},
+		{"l.yaml", "- a\n- b", "the file is a list; it must be an object"},
 		{"g.toml", "a = ", "not valid TOML"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -29,8 +29,10 @@ type pairs []pair
 // survive. It is the viper.DecoderRegistry of one file.
 type tree struct {
 	set      map[string]bool // paths of the keys in the file
-	mistakes Mistakes
+	mistakes findings
 }
+
+func newTree() *tree { return &tree{set: map[string]bool{}, mistakes: newFindings()} }
 
 // Decoder returns a decoder of format whose result went through the tree.
 func (t *tree) Decoder(format string) (viper.Decoder, error) {
@@ -113,12 +115,13 @@ func (t *tree) mapping(path string, m map[string]any, typ reflect.Type) any {
 // object goes through an object whose keys are the fields of typ.
 func (t *tree) object(path string, m map[string]any, typ reflect.Type) map[string]any {
 	fields := fieldsOf(typ)
+	known := fieldNames(fields)
 	folded := map[string]any{}
 
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		field, ok := fields[strings.ToLower(key)]
 		if !ok {
-			t.unknown(path, key, fields)
+			t.unknown(path, key, known)
 
 			continue
 		}
@@ -207,12 +210,12 @@ func (t *tree) twice(path string) {
 	t.mistakes.add(Mistake{path, "is there twice: the case of keys makes no difference", "keep one of them"})
 }
 
-func (t *tree) unknown(path, key string, fields map[string]field) {
+func (t *tree) unknown(path, key string, known []string) {
 	if key == "" {
 		key = `""` // or the path would be that of the object
 	}
 
-	t.mistakes.add(Mistake{join(path, key), "unknown key", suggest(key, fieldNames(fields))})
+	t.mistakes.add(Mistake{join(path, key), "unknown key", suggest(key, known)})
 }
 
 // join returns the path of a key of the object at path.

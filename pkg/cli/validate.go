@@ -15,9 +15,13 @@ import (
 type check struct {
 	cfg      *config.Config
 	set      map[string]bool // paths of the keys that the file has
-	broken   Mistakes        // in names and types, found before
-	mistakes Mistakes        // found by the rules
+	broken   findings        // in names and types, found before
+	mistakes findings        // found by the rules
 	warnings []Warning
+}
+
+func newCheck(f *file) *check {
+	return &check{cfg: f.cfg, set: f.set, broken: newFindings(f.mistakes...), mistakes: newFindings()}
 }
 
 func (c *check) all() {

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -57,10 +58,10 @@ func named(path string, err error) error {
 		return err
 	}
 
-	lines := make([]error, len(mistakes))
-	for i, mistake := range mistakes {
-		lines[i] = fmt.Errorf("%s: %s", path, mistake)
+	lines := mistakes.lines()
+	for i, line := range lines {
+		lines[i] = path + ": " + line
 	}
 
-	return errors.Join(lines...)
+	return errors.New(strings.Join(lines, "\n"))
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -18,8 +20,8 @@ const halfWritten = time.Minute
 // adoptOrServe adopts, and if that fails serves what is known: a disk that is full
 // must not stop pulls. Nothing is lost: index.json stays as it is, and is looked at
 // again with the next request.
-func (r *repository) adoptOrServe(ctx context.Context) error {
-	err := r.adopt(ctx)
+func (r *repository) adoptOrServe(adopt func() error) error {
+	err := adopt()
 	if err == nil || errors.Is(err, ErrConflict) {
 		return nil
 	}
@@ -28,8 +30,11 @@ func (r *repository) adoptOrServe(ctx context.Context) error {
 		return err
 	}
 
-	r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).
-		Msg("cannot take in the index.json of another program; serving what was there before")
+	if now := r.store.opts.Now().UnixNano(); now-r.warned.Load() > int64(halfWritten) {
+		r.warned.Store(now)
+		r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).
+			Msg("cannot take in the index.json of another program; serving what was there before")
+	}
 
 	return nil
 }
@@ -43,19 +48,22 @@ func (r *repository) adopt(ctx context.Context) error {
 	defer r.adopting.Unlock()
 
 	data, version, err := readIndex(ctx, r.log)
-	if err != nil || data == nil {
+	if err != nil {
 		return err
 	}
 
-	if _, ours := checkIndex(data); !ours {
+	written, ours := checkIndex(data)
+	if !ours && data != nil {
 		if err := r.adoptForeign(ctx, data, version); err != nil {
 			return err
 		}
-
-		r.foreign.Store(true)
-		r.store.repos.noteChange(r.name)
 	}
 
+	if !ours {
+		written = 0
+	}
+
+	r.wantIndex(written)
 	r.log.TookIndex(version)
 
 	return nil
@@ -112,19 +120,54 @@ func (r *repository) adoptIndex(ctx context.Context, stamp digest.Digest, index 
 	}
 
 	err = r.commit("", func(pending *state) ([]Op, error) {
-		ops := adoption(index, found, base, pending)
+		ops, kept := adoption(index, found, base, pending)
 
-		return append(ops, Op{Kind: OpAdoptIndex, Digest: stamp, Extra: index.extra}), nil
+		return append(ops, Op{Kind: OpAdoptIndex, Digest: stamp, Extra: index.extra, Kept: kept}), nil
 	})
 	if err != nil {
 		return fmt.Errorf("adopt index.json: %w", err)
 	}
 
 	r.store.opts.Log.Info().Str("repository", string(r.name)).Int("entries", len(index.entries)).
-		Msg("adopted the index.json of another program")
+		Int("kept", len(r.visible.Load().kept)).Msg("adopted the index.json of another program")
 
 	return nil
 }
+
+// retryEvery is how often entries that could not be taken are tried again.
+const retryEvery = 2 * time.Second
+
+// retryKept takes in what another program's index.json named before it was there: a
+// layout that is being copied into the root has its index.json first.
+func (r *repository) retryKept(ctx context.Context) error {
+	st, now := r.visible.Load(), r.store.opts.Now().UnixNano()
+	if len(st.kept) == 0 || now-r.retried.Swap(now) < int64(retryEvery) {
+		return nil
+	}
+
+	r.adopting.Lock()
+	defer r.adopting.Unlock()
+
+	index := &foreignIndex{}
+	index.add(st.kept)
+
+	found, err := r.readManifests(ctx, index, st)
+	if err != nil || !slices.ContainsFunc(slices.Collect(maps.Values(found)), isRecord) {
+		return err
+	}
+
+	if err := r.store.durability.flush(ctx); err != nil {
+		return err
+	}
+
+	return r.commit("", func(pending *state) ([]Op, error) {
+		ops, kept := adoption(index, found, nil, pending)
+
+		return append(ops, Op{Kind: OpAdoptIndex, Digest: pending.adopted, Extra: pending.extra, Kept: kept}), nil
+	})
+}
+
+func isRecord(record *ManifestRecord) bool { return record != nil }
 
 // baseOf returns the state that the other program started from, nil if that is not
 // known any more.
@@ -158,6 +201,10 @@ func (r *repository) readManifests(
 	found := map[digest.Digest]*ManifestRecord{}
 
 	for _, entry := range index.entries {
+		if entry.Digest == "" {
+			continue
+		}
+
 		if err := r.readManifestTree(ctx, entry.Digest, entry.MediaType, st, found); err != nil {
 			return nil, err
 		}
@@ -187,32 +234,42 @@ func (r *repository) readManifestTree(
 		return nil
 	}
 
-	for i, child := range record.Manifests {
-		record.Manifests[i].Size = r.sizeOnDisk(ctx, child)
-
+	for _, child := range record.Manifests {
 		if err := r.readManifestTree(ctx, child.Digest, "", st, found); err != nil {
 			return err
 		}
 	}
 
-	for i, blob := range record.Blobs {
-		record.Blobs[i].Size = r.sizeOnDisk(ctx, blob)
+	return errors.Join(r.setSizes(ctx, record.Manifests), r.setSizes(ctx, record.Blobs))
+}
+
+func (r *repository) setSizes(ctx context.Context, refs []Ref) (err error) {
+	for i, named := range refs {
+		if refs[i].Size, err = r.sizeOnDisk(ctx, named); err != nil {
+			return err
+		}
 	}
 
 	return nil
 }
 
-// skip decides what an error means: nil if the manifest is not there, or is none.
+// skip decides what an error means: nil if the manifest is not there, is none that zot
+// takes, or is out of reach. Its entry is kept, so it may come later.
 func (r *repository) skip(dgst digest.Digest, err error) error {
 	var invalid *ManifestError
-	if err == nil || !isNotExist(err) && !errors.As(err, &invalid) && !errors.Is(err, ErrDigestMismatch) {
-		return err
+
+	switch {
+	case err == nil:
+		return nil
+	case isNotExist(err), errors.As(err, &invalid), errors.Is(err, ErrDigestMismatch),
+		errors.Is(err, ErrDamaged), errors.Is(err, fs.ErrPermission):
+		r.store.opts.Log.Debug().Err(err).Str("repository", string(r.name)).Str("digest", dgst.String()).
+			Msg("a manifest that another program's index.json names is not taken")
+
+		return nil
 	}
 
-	r.store.opts.Log.Warn().Err(err).Str("repository", string(r.name)).Str("digest", dgst.String()).
-		Msg("a manifest that another program's index.json names is not taken")
-
-	return nil
+	return err
 }
 
 // readRecord reads a manifest from its file, and checks that it is what its name
@@ -235,17 +292,22 @@ func (r *repository) readRecord(ctx context.Context, dgst digest.Digest, mediaTy
 // sizeOnDisk returns the size that a manifest's Ref may be said to have: -1, nobody
 // has seen it, if it is not there, and what the manifest says if the bytes are not
 // what their name says: then a read will find that they are damaged.
-func (r *repository) sizeOnDisk(ctx context.Context, named Ref) int64 {
+func (r *repository) sizeOnDisk(ctx context.Context, named Ref) (int64, error) {
 	info, err := r.store.driver.Stat(ctx, BlobKey(r.name, named.Digest))
-	if err != nil {
-		return -1
+	if isNotExist(err) {
+		return -1, nil
 	}
 
-	if info.Size != named.Size && r.store.verify(ctx, r, named.Digest) == nil {
-		return info.Size
+	if err != nil || info.Size == named.Size {
+		return named.Size, err
 	}
 
-	return named.Size
+	err = r.store.verify(ctx, r, named.Digest)
+	if errors.Is(err, ErrDamaged) {
+		return named.Size, nil
+	}
+
+	return info.Size, err
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -9,8 +9,11 @@ import (
 // adoption returns what has to be done so that pending takes in what index changes
 // from base; found has the manifests that pending lacks. Without a base only what is
 // not there is taken: no tag is moved and nothing deleted. With one, what we have
-// changed ourselves since stays ours.
-func adoption(index *foreignIndex, found map[digest.Digest]*ManifestRecord, base, pending *state) []Op {
+// changed ourselves since stays ours. Entries that cannot be taken are to be kept: what
+// they name may still be on its way, or be of use to another program.
+func adoption(
+	index *foreignIndex, found map[digest.Digest]*ManifestRecord, base, pending *state,
+) (ops []Op, kept []json.RawMessage) {
 	a := &adopter{
 		base: base, pending: pending, found: found,
 		named: map[digest.Digest]bool{}, tagged: map[Tag]bool{},
@@ -22,7 +25,7 @@ func adoption(index *foreignIndex, found map[digest.Digest]*ManifestRecord, base
 
 	a.removed()
 
-	return a.ops
+	return a.ops, a.kept
 }
 
 // adopter collects the operations of one adoption.
@@ -31,6 +34,7 @@ type adopter struct {
 	pending *state
 	found   map[digest.Digest]*ManifestRecord
 	ops     []Op
+	kept    []json.RawMessage
 	named   map[digest.Digest]bool // manifests that the index names, by itself or in an index; true = there
 	tagged  map[Tag]bool           // tags in the index
 }
@@ -42,16 +46,17 @@ func (a *adopter) take(entry foreignEntry) {
 		extra = nil // kept with the tag
 	}
 
-	there := a.manifest(entry.Digest, extra)
-
 	tag, err := ParseTag(entry.tag)
-	if !there || err != nil { // no tag, or none that zot can have
-		return
+	if err == nil {
+		a.tagged[tag] = true
 	}
 
-	a.tagged[tag] = true
+	there := entry.Digest != "" && a.manifest(entry.Digest, extra)
+	if !there || err != nil && entry.tag != "" {
+		a.kept = append(a.kept, entry.raw)
+	}
 
-	if a.movesTag(tag, entry.Digest) {
+	if there && err == nil && a.movesTag(tag, entry.Digest) {
 		a.ops = append(a.ops, Op{Kind: OpSetTag, Tag: tag, Digest: entry.Digest, Extra: entry.extra})
 	}
 }

@@ -1,56 +1,40 @@
 package storage
 
 import (
-	"context"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
 )
 
 // DefaultBuffers is how many bytes of memory the uploads of a process share where
-// nothing else is configured: 128 uploads at full speed, and any number that wait.
+// nothing else is configured: 64 uploads at full speed, and any number of slow ones.
 const DefaultBuffers = 64 << 20
 
-// An upload begins with a small buffer, so that many slow clients do not take the
-// memory of a few fast ones, and gets large ones once a read fills the small one.
+// Every upload under way has a small buffer. One that proves fast gets large ones, as
+// long as there are any. Nobody waits for a buffer: clients that stall, however many,
+// would make all others wait.
 const (
 	smallBuffer = 32 << 10
 	largeBuffer = 512 << 10
 )
 
-// Buffers is memory that uploads share. An upload that waits for a buffer reads
-// nothing meanwhile, so the client is held back by TCP.
+// Buffers is memory that uploads share.
 type Buffers struct {
-	budget *semaphore.Weighted
+	budget *semaphore.Weighted // of large buffers
 	small  sync.Pool
 	large  sync.Pool
 }
 
-// NewBuffers returns a budget of size bytes; what is less than one buffer counts as
-// one.
+// NewBuffers returns a budget of size bytes for large buffers; what is less than one
+// counts as one.
 func NewBuffers(size int64) *Buffers {
 	return &Buffers{budget: semaphore.NewWeighted(max(size, largeBuffer))}
 }
 
-// getSmall waits for a small buffer.
-func (b *Buffers) getSmall(ctx context.Context) ([]byte, error) {
-	return b.get(ctx, &b.small, smallBuffer)
-}
+// getSmall returns a small buffer.
+func (b *Buffers) getSmall() []byte { return fromPool(&b.small, smallBuffer) }
 
-// getLarge waits for a large buffer. The caller holds none while it waits.
-func (b *Buffers) getLarge(ctx context.Context) ([]byte, error) {
-	return b.get(ctx, &b.large, largeBuffer)
-}
-
-func (b *Buffers) get(ctx context.Context, pool *sync.Pool, size int64) ([]byte, error) {
-	if err := b.budget.Acquire(ctx, size); err != nil {
-		return nil, err
-	}
-
-	return fromPool(pool, size), nil
-}
-
-// tryLarge returns another large buffer if there is room, else nil.
+// tryLarge returns a large buffer if there is room, else nil.
 func (b *Buffers) tryLarge() []byte {
 	if !b.budget.TryAcquire(largeBuffer) {
 		return nil
@@ -59,7 +43,7 @@ func (b *Buffers) tryLarge() []byte {
 	return fromPool(&b.large, largeBuffer)
 }
 
-func fromPool(pool *sync.Pool, size int64) []byte {
+func fromPool(pool *sync.Pool, size int) []byte {
 	if buf, ok := pool.Get().(*[]byte); ok {
 		return *buf
 	}
@@ -74,7 +58,6 @@ func (b *Buffers) put(buf []byte) {
 		b.small.Put(&buf)
 	case largeBuffer:
 		b.large.Put(&buf)
+		b.budget.Release(largeBuffer)
 	}
-
-	b.budget.Release(int64(len(buf)))
 }

@@ -142,12 +142,16 @@ func (s *Store) fillCache(ctx context.Context) error {
 
 	for log, err := range s.driver.ListLogs(ctx) {
 		if err != nil {
-			return fmt.Errorf("look for repositories: %w", err)
+			s.report("look for repositories", err) // they go without dedupe
+
+			continue
 		}
 
 		for info, err := range s.driver.List(ctx, log.Prefix+"blobs/", "") {
 			if err != nil {
-				return fmt.Errorf("list blobs of %s: %w", log.Prefix, err)
+				s.report("list blobs of "+log.Prefix, err)
+
+				break
 			}
 
 			if err := progress.put(ctx, info.Key); err != nil {

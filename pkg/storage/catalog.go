@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,11 +18,12 @@ type catalog struct {
 
 	mu    sync.RWMutex
 	names btree.Map[RepoName, struct{}]
+	added map[RepoName]bool // by this process; its first commit may be under way
 }
 
 // openCatalog reads the list.
 func openCatalog(ctx context.Context, driver Driver) (*catalog, error) {
-	c := &catalog{driver: driver}
+	c := &catalog{driver: driver, added: map[RepoName]bool{}}
 
 	for info, err := range driver.List(ctx, reposPrefix, "") {
 		if err != nil {
@@ -58,6 +61,7 @@ func (c *catalog) add(ctx context.Context, name RepoName) error {
 	defer c.mu.Unlock()
 
 	c.names.Set(name, struct{}{})
+	c.added[name] = true
 
 	return nil
 }
@@ -81,16 +85,30 @@ func (c *catalog) list(after RepoName, n int) ([]RepoName, bool) {
 	return page(&c.names, after, n)
 }
 
+// inherited returns what an earlier process has listed.
+func (c *catalog) inherited() []RepoName {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+
+	names, _ := page(&c.names, "", -1)
+
+	return slices.DeleteFunc(names, func(name RepoName) bool { return c.added[name] })
+}
+
 // rebuildCatalog lists the repositories that are there, and removes those that are
 // listed and not there. What the checkpoint of one lacks, because zot was killed, is
 // written there soon.
 func (s *Store) rebuildCatalog(ctx context.Context) error {
-	listed, _ := s.catalog.list("", -1)
+	listed := s.catalog.inherited()
 	there := map[RepoName]bool{}
+
+	var failed []error
 
 	for log, err := range s.driver.ListLogs(ctx) {
 		if err != nil {
-			return fmt.Errorf("look for repositories: %w", err)
+			failed = append(failed, fmt.Errorf("look for repositories: %w", err))
+
+			continue
 		}
 
 		name, err := ParseRepoName(strings.TrimSuffix(log.Prefix, "/"))
@@ -109,6 +127,10 @@ func (s *Store) rebuildCatalog(ctx context.Context) error {
 		if err := s.catalog.add(ctx, name); err != nil {
 			return err
 		}
+	}
+
+	if len(failed) > 0 { // some may be where the walk could not look
+		return errors.Join(failed...)
 	}
 
 	for _, name := range listed {

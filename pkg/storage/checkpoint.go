@@ -63,6 +63,17 @@ func (r *repository) checkpoint(ctx context.Context) error {
 	return nil
 }
 
+// restate writes a checkpoint because the journal was lost: what it had is in memory.
+func (r *repository) restate(ctx context.Context, why error) error {
+	r.store.opts.Log.Error().Err(why).Str("repository", string(r.name)).
+		Msg("the journal was damaged while in use; writing all that it had as a checkpoint")
+
+	r.checkpointing.Lock()
+	defer r.checkpointing.Unlock()
+
+	return r.writeCheckpoint(ctx)
+}
+
 func (r *repository) writeCheckpoint(ctx context.Context) error {
 	st := r.visible.Load()
 
@@ -89,10 +100,11 @@ type checkpointLine struct {
 }
 
 type checkpointHead struct {
-	Format  int             `json:"format"`
-	Seq     uint64          `json:"seq"`
-	Adopted digest.Digest   `json:"adopted,omitempty"`
-	Extra   json.RawMessage `json:"extra,omitempty"`
+	Format  int               `json:"format"`
+	Seq     uint64            `json:"seq"`
+	Adopted digest.Digest     `json:"adopted,omitempty"`
+	Extra   json.RawMessage   `json:"extra,omitempty"`
+	Kept    []json.RawMessage `json:"kept,omitempty"`
 }
 
 type checkpointTag struct {
@@ -123,7 +135,7 @@ func encodeCheckpoint(w io.Writer, st *state) error {
 	}
 
 	write(checkpointLine{Head: &checkpointHead{
-		Format: checkpointFormat, Seq: st.seq, Adopted: st.adopted, Extra: st.extra,
+		Format: checkpointFormat, Seq: st.seq, Adopted: st.adopted, Extra: st.extra, Kept: st.kept,
 	}})
 	st.manifests.Scan(func(_ digest.Digest, m *ManifestRecord) bool {
 		return write(checkpointLine{Manifest: m})
@@ -191,7 +203,7 @@ func (s *state) take(line checkpointLine) error {
 			return fmt.Errorf("%w: checkpoint %d; this zot knows %d", ErrFormat, line.Head.Format, checkpointFormat)
 		}
 
-		s.seq, s.adopted, s.extra = line.Head.Seq, line.Head.Adopted, line.Head.Extra
+		s.seq, s.adopted, s.extra, s.kept = line.Head.Seq, line.Head.Adopted, line.Head.Extra, line.Head.Kept
 	case line.Manifest != nil:
 		s.putManifest(line.Manifest)
 	case line.Tag != nil:
@@ -205,25 +217,13 @@ func (s *state) take(line checkpointLine) error {
 	return nil
 }
 
-// rebuild makes a checkpoint's state from index.json and the manifests that this
-// names. What only the checkpoint knew is lost: times, users, and which blobs were
-// hidden. seq is the number of the checkpoint that cannot be read; 0 = there is none,
-// then an index.json of another program is left to be adopted.
+// rebuild makes the state of checkpoint seq from index.json, whoever wrote that, and
+// the manifests that it names. What only the checkpoint knew is lost: times, users,
+// and which blobs were hidden.
 func (r *repository) rebuild(ctx context.Context, seq uint64) (*state, error) {
 	data, _, err := readIndex(ctx, r.log)
 	if err != nil {
 		return nil, err
-	}
-
-	st := newState()
-
-	written, ours := checkIndex(data)
-	if ours {
-		seq = written
-	}
-
-	if seq == 0 {
-		return st, nil
 	}
 
 	index, err := parseIndex(data)
@@ -231,14 +231,17 @@ func (r *repository) rebuild(ctx context.Context, seq uint64) (*state, error) {
 		return nil, fmt.Errorf("%w: neither the checkpoint nor index.json can be read: %w", ErrDamaged, err)
 	}
 
+	st := newState()
+
 	found, err := r.readManifests(ctx, index, st)
 	if err != nil {
 		return nil, err
 	}
 
-	ops := adoption(index, found, nil, st)
+	ops, kept := adoption(index, found, nil, st)
 	st.fold(Record{Seq: seq, Time: r.store.opts.Now(), Ops: ops})
-	st.extra = index.extra
+	st.extra, st.kept = index.extra, kept
+	r.foreign.Store(true)
 
 	return st, nil
 }

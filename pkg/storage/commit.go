@@ -81,20 +81,22 @@ func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
 		}
 
 		err := r.appendRecords(ctx, base, records)
-		if errors.Is(err, ErrConflict) {
-			if err = r.takeRecords(ctx); err == nil {
-				continue
-			}
+
+		switch {
+		case errors.Is(err, ErrConflict):
+			err = r.takeRecords(ctx)
+		case errors.Is(err, ErrLogLost):
+			err = r.restate(ctx, err)
+		case err == nil:
+			r.publish(pending)
+			r.store.repos.noteChange(r.name)
+
+			return nil
 		}
 
 		if err != nil {
 			return err
 		}
-
-		r.publish(pending)
-		r.store.repos.noteChange(r.name)
-
-		return nil
 	}
 }
 

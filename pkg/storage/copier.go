@@ -37,10 +37,7 @@ func (c *copier) copy(ctx context.Context, body io.Reader) error {
 // copySmall copies through a small buffer until the sender proves fast, or to the
 // end, which is io.EOF.
 func (c *copier) copySmall(ctx context.Context, body io.Reader) error {
-	buf, err := c.buffers.getSmall(ctx)
-	if err != nil {
-		return err
-	}
+	buf := c.buffers.getSmall()
 	defer c.buffers.put(buf)
 
 	for {
@@ -57,14 +54,10 @@ func (c *copier) copySmall(ctx context.Context, body io.Reader) error {
 }
 
 // copyLarge copies through large buffers until the sender proves slow, or to the
-// end. With two of them, one is filled while the other is hashed and written.
+// end. With two of them, one is filled while the other is hashed and written; with
+// none it does nothing.
 func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
-	filling, err := c.buffers.getLarge(ctx)
-	if err != nil {
-		return err
-	}
-
-	adding := c.buffers.tryLarge()
+	filling, adding := c.buffers.tryLarge(), c.buffers.tryLarge()
 	added := closedChannel()
 
 	defer func() {
@@ -72,7 +65,7 @@ func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
 		c.buffers.put(adding)
 	}()
 
-	for {
+	for filling != nil {
 		n, took, readErr := c.fill(body, filling, slow)
 		if err := <-added; err != nil {
 			return err
@@ -96,6 +89,8 @@ func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
 			return readErr
 		}
 	}
+
+	return nil
 }
 
 // add keeps what has arrived, even if the client has gone meanwhile.

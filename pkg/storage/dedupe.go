@@ -26,18 +26,25 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 }
 
 // settleBytes brings the bytes to their key: from where they are already, or from
-// the upload.
+// the upload. What is there already is read once more, so that a push heals a flipped
+// byte; clients look before they push, so that is rare.
 func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
 	key, size := BlobKey(r.name, dgst), session.up.Size()
 
-	if s.holds(ctx, key, size) {
+	if s.holds(ctx, key, size) && s.verify(ctx, r, dgst) == nil {
 		s.remember(ctx, dgst, key)
 
 		return session.up.Abort(ctx)
 	}
 
+	// What was damaged here may be so under its other names, which are the same bytes.
+	wasDamaged := s.durability.isDamaged(key)
+	if wasDamaged {
+		s.spare.Store(dgst, key)
+	}
+
 	begun := s.durability.writing(key)
-	if s.linkKnown(ctx, dgst, key, size) {
+	if !wasDamaged && s.linkKnown(ctx, dgst, key, size) {
 		return errors.Join(s.arrived(ctx, dgst, key, begun), session.up.Abort(ctx))
 	}
 

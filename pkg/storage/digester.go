@@ -83,10 +83,7 @@ func (d *digester) catchUp(ctx context.Context, up Upload, buffers *Buffers) (er
 		return nil
 	}
 
-	buf, err := buffers.getLarge(ctx)
-	if err != nil {
-		return err
-	}
+	buf := buffers.getSmall()
 	defer buffers.put(buf)
 
 	r, err := up.Reader(ctx, d.hashed)

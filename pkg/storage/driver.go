@@ -159,7 +159,8 @@ type Log interface {
 	// what counts: a record of the same or a higher number that is in the log
 	// already, because an earlier Append or the Sync after it failed, is void.
 	//
-	// Errors: ErrConflict if another process has used the number of the first one.
+	// Errors: ErrConflict if another process has used the number of the first one;
+	// ErrLogLost if earlier records are gone: a Checkpoint makes good for them.
 	Append(ctx context.Context, records []Record) error
 
 	// Refresh says what the log has behind record seq, and whether index.json is

@@ -39,6 +39,10 @@ var (
 	// it wrote and tries again.
 	ErrConflict = errors.New("another writer was first")
 
+	// ErrLogLost: what a log had written is not there any more. The engine writes a
+	// checkpoint from what it knows, and tries again.
+	ErrLogLost = errors.New("log is not as it was left")
+
 	// ErrCacheMiss: a cache does not know a digest.
 	ErrCacheMiss = cache.ErrMiss
 )

@@ -1,14 +1,13 @@
 package storage_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/rs/zerolog"
 
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/storagetest"
@@ -16,90 +15,84 @@ import (
 
 // TestFaults lets each operation of the driver fail, one after the other, while an
 // image is pushed, tagged, mounted and deleted. Whatever failed, a retry succeeds,
-// what was acknowledged before is there, and nothing half-done can be read.
+// what was acknowledged before is there, and nothing half-done can be read. No record
+// is appended before all that it names is on disk.
 func TestFaults(t *testing.T) {
-	for name, step := range map[string]func(w *storagetest.World) error{
-		"push": func(w *storagetest.World) error {
-			_, err := w.TryPush("a", "new", "new layer")
-
-			return err
-		},
-		"push to a new repository": func(w *storagetest.World) error {
-			_, err := w.TryPush("n/e/w", "new", "new layer")
-
-			return err
-		},
-		"tag": func(w *storagetest.World) error {
-			_, err := w.TryPush("a", "new", "old layer")
-
-			return err
-		},
-		"delete a tag": func(w *storagetest.World) error {
-			return ignore(w.Delete("a", "old", storage.Precondition{}), storage.ErrManifestUnknown)
-		},
-		"mount": func(w *storagetest.World) error {
-			return w.Store.MountBlob(w.T.Context(), "m", oldLayer, "a", "")
-		},
-		"bring a deleted blob back": func(w *storagetest.World) error {
-			if err := ignore(w.DeleteBlob("a", spare), storage.ErrBlobUnknown); err != nil {
-				return err
-			}
-
-			_, err := w.TryBlob("a", "spare")
-
-			return err
-		},
-	} {
+	for name, step := range faultSteps() {
 		t.Run(name, func(t *testing.T) {
 			storagetest.EachFault(t, func(t *testing.T, n int, mode storagetest.FaultMode) *storagetest.Fault {
-				return faultRun(t, n, mode, step)
+				return newFaultRun(t).run(step, n, mode)
 			})
 		})
 	}
 }
 
-func faultRun(t *testing.T, n int, mode storagetest.FaultMode, step func(*storagetest.World) error) *storagetest.Fault {
+// faultRun is a process and its disk.
+type faultRun struct {
+	*storagetest.World
+
+	memory *storagetest.Memory
+	fault  *storagetest.Fault
+}
+
+func newFaultRun(t *testing.T) *faultRun {
 	t.Helper()
 
 	memory := storagetest.NewMemory()
-	fault := storagetest.NewFault(memory.Driver())
+	f := &faultRun{memory: memory, fault: storagetest.NewFault(inOrder(t, memory))}
+	f.World = openProcess(t, f.fault)
 
-	store, err := storage.Open(t.Context(), fault, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
+	return f
+}
+
+// restart goes on in a new process, once that has started; the one before was killed.
+func (f *faultRun) restart() error {
+	store, err := storage.Open(f.T.Context(), f.fault, storagetest.NewMapCache(), quiet)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 
-	w := &storagetest.World{T: t, Driver: memory.Driver(), Store: store}
-	w.Push("a", "old", "old layer")
-	w.Blob("a", "spare")
+	kill(f.World)
+	f.World = &storagetest.World{T: f.T, Driver: f.fault, Store: store}
+
+	return nil
+}
+
+// run does a step twice: once while operation n fails, and once more.
+func (f *faultRun) run(step faultStep, n int, mode storagetest.FaultMode) *storagetest.Fault {
+	f.T.Helper()
+	f.Push("a", "old", "old layer")
+	f.Blob("a", "spare")
+
+	if step.before != nil {
+		step.before(f)
+	}
 
 	var armed atomic.Bool
 
 	armed.Store(true)
-	fault.FailAt(n, mode, func(string) bool { return armed.Load() })
+	f.fault.FailAt(n, mode, func(string) bool { return armed.Load() })
 
-	failed := step(w)
-	hit := fault.Hit()
+	failed := step.do(f)
+	hit := f.fault.Hit()
 
 	armed.Store(false)
-	checkNothingHalf(w)
+	checkNothingHalf(f.World)
 
-	if err := step(w); err != nil {
-		t.Errorf("after %q failed (%v) the retry failed: %v", hit, failed, err)
+	if err := step.do(f); err != nil {
+		f.T.Errorf("after %q failed (%v) the retry failed: %v", hit, failed, err)
 	}
 
-	checkNothingHalf(w)
+	checkNothingHalf(f.World)
+	step.checkDone(f.World)
+	mustClose(f.World)
+	f.memory.Crash()
 
-	if err := store.Close(context.Background()); err != nil {
-		t.Errorf("close: %v", err)
-	}
-
-	memory.Crash()
-
-	again := storagetest.OpenOn(t, memory.Driver(), storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
+	again := storagetest.OpenOn(f.T, f.memory.Driver(), storagetest.NewMapCache(), quiet)
 	checkNothingHalf(again)
+	step.checkDone(again)
 
-	return fault
+	return f.fault
 }
 
 var (
@@ -128,6 +121,8 @@ func checkNothingHalf(w *storagetest.World) {
 		}
 
 		w.NoError(err, "list tags")
+
+		w.Equal(slices.Contains(tags, "one-of-two"), slices.Contains(tags, "two-of-two"), "tags that are pushed together")
 
 		for _, tag := range tags {
 			checkImage(w, repo, w.MustGet(repo, string(tag)))

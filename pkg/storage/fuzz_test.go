@@ -124,6 +124,12 @@ func FuzzParseIndex(f *testing.F) {
 		ops := []Op{{Kind: OpAdoptIndex, Digest: digest.FromBytes(data), Extra: index.extra}}
 
 		for _, entry := range index.entries {
+			if entry.Digest == "" {
+				ops[0].Kept = append(ops[0].Kept, entry.raw)
+
+				continue
+			}
+
 			ops = append(ops, Op{Kind: OpPutManifest, Manifest: &ManifestRecord{Digest: entry.Digest, Extra: entry.extra}})
 
 			if tag, err := ParseTag(entry.tag); err == nil {

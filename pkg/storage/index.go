@@ -35,6 +35,7 @@ func encodeIndex(w io.Writer, st *state) error {
 	out.w = bufio.NewWriterSize(io.MultiWriter(w, out.sum), 1<<16)
 
 	annotations := out.head(st.extra)
+	kept := st.wantedEntries()
 	st.tags.Scan(func(tag Tag, entry tagEntry) bool {
 		if manifest, ok := st.manifests.Get(entry.Digest); ok {
 			out.descriptor(manifest, tag, entry.Extra)
@@ -43,12 +44,19 @@ func encodeIndex(w io.Writer, st *state) error {
 		return out.err == nil
 	})
 	st.manifests.Scan(func(_ digest.Digest, manifest *ManifestRecord) bool {
-		if !st.isTagged(manifest.Digest) {
+		if _, named := kept[manifest.Digest]; !named && !st.isTagged(manifest.Digest) {
 			out.descriptor(manifest, "", manifest.Extra)
 		}
 
 		return out.err == nil
 	})
+
+	for _, dgst := range slices.Sorted(maps.Keys(kept)) {
+		for _, raw := range kept[dgst] {
+			out.entry(raw)
+		}
+	}
+
 	out.foot(annotations)
 
 	if out.err == nil {
@@ -62,6 +70,37 @@ func encodeIndex(w io.Writer, st *state) error {
 	_, err := io.WriteString(w, indexTail+indexStamp(st.seq, out.sum)+indexEnd)
 
 	return err
+}
+
+// wantedEntries returns the entries that were kept for another program and say
+// something that ours do not, by digest ("" where they have none).
+func (s *state) wantedEntries() map[digest.Digest][]json.RawMessage {
+	wanted := map[digest.Digest][]json.RawMessage{}
+
+	for _, raw := range s.kept {
+		entry, err := parseEntry(raw)
+		if err != nil {
+			entry.Digest = ""
+		}
+
+		if err != nil || s.wants(entry) {
+			wanted[entry.Digest] = append(wanted[entry.Digest], raw)
+		}
+	}
+
+	return wanted
+}
+
+func (s *state) wants(entry foreignEntry) bool {
+	if tag, err := ParseTag(entry.tag); err == nil {
+		_, ours := s.tags.Get(tag)
+
+		return !ours
+	}
+
+	_, ours := s.manifests.Get(entry.Digest)
+
+	return entry.tag != "" || !ours
 }
 
 func indexStamp(seq uint64, sum hash.Hash) string {
@@ -152,26 +191,30 @@ func (w *indexWriter) foot(annotations jsonObject) {
 	w.members(annotations, ",")
 }
 
-// descriptor writes one entry; extra is what another program had in it.
-func (w *indexWriter) descriptor(manifest *ManifestRecord, tag Tag, extra json.RawMessage) {
+// entry writes one entry.
+func (w *indexWriter) entry(v any) {
 	if w.comma {
 		w.raw(",\n")
 	}
 
 	w.comma = true
+	w.json(v)
+}
 
+// descriptor writes the entry of a manifest; extra is what another program had in it.
+func (w *indexWriter) descriptor(manifest *ManifestRecord, tag Tag, extra json.RawMessage) {
 	plain := Descriptor{MediaType: manifest.MediaType, Digest: manifest.Digest, Size: manifest.Size}
 	if tag != "" {
 		plain.Annotations = map[string]string{refName: string(tag)}
 	}
 
 	if len(extra) == 0 {
-		w.json(plain)
+		w.entry(plain)
 
 		return
 	}
 
-	w.json(w.merge(plain, extra))
+	w.entry(w.merge(plain, extra))
 }
 
 // merge adds to a descriptor the members that extra has and it has not.
@@ -224,6 +267,7 @@ type foreignEntry struct {
 	Descriptor
 	tag   string // may be no tag that zot can have
 	extra json.RawMessage
+	raw   json.RawMessage // all of it; alone if it is no descriptor
 }
 
 // parseIndex reads an image index that is a layout's index.json.
@@ -242,16 +286,21 @@ func parseIndex(data []byte) (*foreignIndex, error) {
 
 	index := &foreignIndex{}
 
+	index.add(manifests)
+
+	return index, index.parseExtra(members)
+}
+
+// add adds entries. What is no descriptor that zot can use is kept as it is.
+func (i *foreignIndex) add(manifests []json.RawMessage) {
 	for _, raw := range manifests {
 		entry, err := parseEntry(raw)
 		if err != nil {
-			return nil, err
+			entry = foreignEntry{raw: raw}
 		}
 
-		index.entries = append(index.entries, entry)
+		i.entries = append(i.entries, entry)
 	}
-
-	return index, index.parseExtra(members)
 }
 
 func (i *foreignIndex) parseExtra(members jsonObject) (err error) {
@@ -269,7 +318,7 @@ func (i *foreignIndex) parseExtra(members jsonObject) (err error) {
 }
 
 func parseEntry(raw json.RawMessage) (foreignEntry, error) {
-	var entry foreignEntry
+	entry := foreignEntry{raw: raw}
 	if err := json.Unmarshal(raw, &entry.Descriptor); err != nil {
 		return entry, err
 	}

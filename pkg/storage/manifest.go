@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -204,15 +205,23 @@ func (m *manifestJSON) artifactType(isIndex bool) string {
 	return m.ArtifactType
 }
 
+// refsOf returns what is named, each digest once.
 func refsOf(list []descriptorJSON) []Ref {
-	refs := make([]Ref, 0, len(list))
+	refs := make([]Ref, 0, min(len(list), 64))
+	seen := make(map[digest.Digest]bool, len(list))
+
 	for _, descriptor := range list {
-		ref := Ref{Digest: descriptor.Digest, Size: *descriptor.Size}
-		ref.elsewhere = descriptor.isElsewhere()
-		refs = append(refs, ref)
+		if seen[descriptor.Digest] {
+			continue
+		}
+
+		seen[descriptor.Digest] = true
+		refs = append(refs, Ref{
+			Digest: descriptor.Digest, Size: *descriptor.Size, elsewhere: descriptor.isElsewhere(),
+		})
 	}
 
-	return refs
+	return slices.Clip(refs)
 }
 
 // isElsewhere says whether a client does not push what the descriptor names: a layer

@@ -28,7 +28,7 @@ const (
 	OpDeleteTag      OpKind = "-tag"       // Tag
 	OpHideBlob       OpKind = "-blob"      // Digest: deleted, the bytes go later
 	OpShowBlob       OpKind = "blob"       // Digest: pushed again after it was hidden
-	OpAdoptIndex     OpKind = "index-json" // Digest of an index.json of another program that is now known; Extra
+	OpAdoptIndex     OpKind = "index-json" // Digest of an index.json of another program that is now known; Extra, Kept
 )
 
 // Op is one operation of a record.
@@ -41,6 +41,10 @@ type Op struct {
 	// Extra is what another program wrote into index.json beside the fields that
 	// zot has: a JSON object, kept and written again.
 	Extra json.RawMessage `json:"extra,omitempty"`
+
+	// Kept is the entries of another program's index.json that could not be taken in,
+	// as they are. They are written again, and tried again.
+	Kept []json.RawMessage `json:"kept,omitempty"`
 }
 
 // ManifestRecord is what the state keeps of a manifest.

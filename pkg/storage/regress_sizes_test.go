@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/storagetest"
 )
 
 // isDamagedUntilPushed checks that a layer of tag t is not served, and that the client
@@ -76,4 +77,23 @@ func TestShortBlobThatNobodyNames(t *testing.T) {
 	l.Blob("a", "a long layer")
 	l.NoError(tryPut(l.World, "a", "t", "a long layer"), "the manifest again")
 	l.Equal(l.Pull("a", dgst), "a long layer", "its bytes")
+}
+// TestAdoptionDoesNotGuessSizes: a layer that cannot be looked at while its manifest is
+// adopted is looked at again; one that was cut short is not served for that.
+func TestAdoptionDoesNotGuessSizes(t *testing.T) {
+	l := newLayout(t)
+	entry := l.image("a", "t", "their layer")
+	layer := storage.BlobKey("a", digestOf("their layer"))
+	l.write("a/index.json", jsonOf(map[string]any{"schemaVersion": 2, "manifests": []any{entry}}))
+	l.write(layer, "their")
+
+	fault := storagetest.NewFault(l.memory.Driver())
+	l.openOn(fault)
+	fault.FailAt(1, storagetest.NotDone, func(name string) bool { return name == "stat "+layer })
+
+	_, _, err := l.store.ListTags(t.Context(), "a", "", -1)
+	t.Log("while it cannot be looked at:", err)
+	l.Equal(fault.Hit(), "stat "+layer, "what failed")
+	l.Equal(l.Tags("a", "", -1), "t", "the next request")
+	l.isDamagedUntilPushed("a", "their layer")
 }

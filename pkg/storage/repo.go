@@ -26,6 +26,9 @@ type repository struct {
 	covered       atomic.Uint64 // the number up to which the newest checkpoint reaches
 	foreign       atomic.Bool   // index.json is another program's: it wants replacing
 
+	warned  atomic.Int64 // Unix nanoseconds: when it was last logged that adopting fails
+	retried atomic.Int64 // Unix nanoseconds: when kept entries were last tried
+
 	adopting   sync.Mutex // one adoption at a time; guards the fields below
 	unreadable any        // version of an index.json that does not parse
 	since      time.Time  // when it was first seen
@@ -68,6 +71,10 @@ func (r *repository) load(ctx context.Context) error {
 		return err
 	}
 
+	if next, err = r.compare(ctx, next); err != nil {
+		return err
+	}
+
 	if next.seq > r.covered.Load() {
 		if err := r.store.durability.settleUnknown(ctx); err != nil {
 			return err
@@ -81,11 +88,47 @@ func (r *repository) load(ctx context.Context) error {
 	return nil
 }
 
+// compare looks at the index.json of ours that lies beside the log. One that is newer
+// than all that was read tells that a checkpoint is missing, and is what is left of it.
+func (r *repository) compare(ctx context.Context, read *state) (*state, error) {
+	data, version, err := readIndex(ctx, r.log)
+	if err != nil && read.exists() {
+		return read, nil // look finds it, too, and serves what there is
+	}
+
+	written, ours := checkIndex(data)
+	if err != nil || !ours && data != nil {
+		return read, err // look takes in what another program wrote
+	}
+
+	r.log.TookIndex(version)
+
+	if written <= read.seq {
+		r.wantIndex(written)
+
+		return read, nil
+	}
+
+	r.store.opts.Log.Error().Str("repository", string(r.name)).Uint64("has", read.seq).Uint64("wants", written).
+		Msg("a checkpoint is missing; rebuilding it from index.json and the manifests")
+
+	return r.rebuild(ctx, written)
+}
+
+// wantIndex has index.json written again if it is not the one of our checkpoint, but
+// one of checkpoint written (0 = another program's, or none).
+func (r *repository) wantIndex(written uint64) {
+	if written != r.covered.Load() {
+		r.foreign.Store(true)
+		r.store.repos.noteChange(r.name)
+	}
+}
+
 // decode reads the checkpoint, or rebuilds it from index.json and the manifests if
 // it is missing or damaged.
 func (r *repository) decode(ctx context.Context, loaded Loaded) (*state, error) {
 	if loaded.Checkpoint == nil {
-		return r.rebuild(ctx, 0)
+		return newState(), nil // compare finds out if there was one
 	}
 
 	st, err := decodeCheckpoint(loaded.Checkpoint)
@@ -130,11 +173,13 @@ func (r *repository) look(ctx context.Context) error {
 		return err
 	}
 
-	if changes.Index {
-		return r.adoptOrServe(ctx)
-	}
+	return r.adoptOrServe(func() error {
+		if changes.Index {
+			return r.adopt(ctx)
+		}
 
-	return nil
+		return r.retryKept(context.WithoutCancel(ctx))
+	})
 }
 
 // takeRecords takes in what other processes have appended.

@@ -24,11 +24,14 @@ type state struct {
 	refs      *btree.Map[digest.Digest, ref]
 	referrers *btree.BTreeG[referrerPair]
 	hidden    *btree.Map[digest.Digest, time.Time]
+	named     int // how often manifests name something, for weight
 
 	// adopted is the digest of the newest index.json of another program that the
-	// records cover, extra what that had at its top beside our fields.
+	// records cover, extra what that had at its top beside our fields, kept the
+	// entries that could not be taken.
 	adopted digest.Digest
 	extra   json.RawMessage
+	kept    []json.RawMessage
 }
 
 type tagEntry struct {
@@ -179,7 +182,7 @@ func (s *state) apply(record Record, op Op) {
 	case OpShowBlob:
 		s.hidden.Delete(op.Digest)
 	case OpAdoptIndex:
-		s.adopted, s.extra = op.Digest, op.Extra
+		s.adopted, s.extra, s.kept = op.Digest, op.Extra, op.Kept
 	}
 }
 
@@ -246,6 +249,8 @@ func (s *state) dropManifest(dgst digest.Digest) {
 
 // count adds n to the counts of all that manifest names.
 func (s *state) count(manifest *ManifestRecord, n int) {
+	s.named += n * (len(manifest.Blobs) + len(manifest.Manifests))
+
 	for _, blob := range manifest.Blobs {
 		s.countRef(blob, n, 0)
 	}
@@ -277,5 +282,5 @@ func (s *state) countRef(named Ref, n, indexes int) {
 // weight estimates the memory that the state takes, in bytes. The figures per entry
 // are sizes of the structs with their strings and a share of the tree's nodes.
 func (s *state) weight() int64 {
-	return 2048 + 200*int64(s.tags.Len()) + 500*int64(s.manifests.Len()) + 150*int64(s.refs.Len())
+	return 2048 + 200*int64(s.tags.Len()) + 500*int64(s.manifests.Len()) + 150*int64(s.refs.Len()) + 120*int64(s.named)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -165,17 +166,37 @@ func (s *Store) append(ctx context.Context, session *session, chunk Chunk) error
 	}
 
 	before := session.up.Size()
-	err := (&copier{session: session, buffers: s.opts.Buffers, now: s.opts.Now}).copy(ctx, chunk.Body)
+	body := chunk.Body
+
+	if chunk.Length >= 0 {
+		body = io.LimitReader(body, chunk.Length)
+	}
+
+	err := (&copier{session: session, buffers: s.opts.Buffers, now: s.opts.Now}).copy(ctx, body)
 
 	if session.up.Size()-session.noted >= noteEvery {
 		err = errors.Join(err, session.save(ctx))
 	}
 
-	if n := session.up.Size() - before; err == nil && chunk.Length >= 0 && n != chunk.Length {
-		return fmt.Errorf("%w: %d bytes were announced, %d came", ErrSize, chunk.Length, n)
+	if err != nil || chunk.Length < 0 {
+		return err
 	}
 
-	return err
+	return checkLength(chunk, session.up.Size()-before)
+}
+
+// checkLength says whether a chunk was as long as announced. What is behind that is
+// not taken.
+func checkLength(chunk Chunk, came int64) error {
+	if came < chunk.Length {
+		return fmt.Errorf("%w: %d bytes were announced, %d came", ErrSize, chunk.Length, came)
+	}
+
+	if n, _ := io.ReadFull(chunk.Body, make([]byte, 1)); n > 0 {
+		return fmt.Errorf("%w: %d bytes were announced, more came", ErrSize, chunk.Length)
+	}
+
+	return nil
 }
 
 // save keeps the hash state with the upload.

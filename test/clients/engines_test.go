@@ -52,6 +52,10 @@ var engines = []engine{
 func openDocker(t *testing.T, sh *shell) []string {
 	t.Helper()
 
+	if os.Geteuid() != 0 {
+		t.Fatal("dockerd needs root: run make clients as root")
+	}
+
 	dir := shortTempDir(t)
 	socket := filepath.Join(dir, "s")
 

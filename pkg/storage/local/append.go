@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -99,6 +101,10 @@ func (l *repoLog) open() error {
 	}
 
 	file, err := os.OpenFile(l.journalPath(l.tail.file), os.O_WRONLY|os.O_APPEND, 0)
+	if gone(err) {
+		return fmt.Errorf("%w: %w", storage.ErrLogLost, err)
+	}
+
 	if err != nil {
 		return err
 	}
@@ -108,7 +114,19 @@ func (l *repoLog) open() error {
 	return nil
 }
 
+// extend adds a batch to the journal, if that is as we left it: cut short or deleted
+// by someone, it would swallow the batch.
 func (l *repoLog) extend(payload []byte) (mark, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(l.file.Fd()), &stat); err != nil {
+		return mark{}, err
+	}
+
+	if stat.Size != l.tail.size || stat.Nlink == 0 {
+		return mark{}, fmt.Errorf("%w: %s is %d bytes long and has %d names; it was %d bytes long",
+			storage.ErrLogLost, l.tail.file, stat.Size, stat.Nlink, l.tail.size)
+	}
+
 	line, sum := newFrame(l.tail.sum, payload)
 	next := mark{place: place{l.tail.file, sum}, size: l.tail.size + int64(len(line))}
 

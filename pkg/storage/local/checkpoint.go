@@ -43,8 +43,8 @@ func (l *repoLog) Checkpoint(ctx context.Context, seq uint64, state, index func(
 
 // checkIndex is an error if index.json may not be replaced.
 func (l *repoLog) checkIndex() error {
-	foreign, err := l.foreign()
-	if foreign {
+	may, err := l.mayReplace()
+	if err == nil && !may {
 		return fmt.Errorf("%w: another program wrote index.json", storage.ErrConflict)
 	}
 

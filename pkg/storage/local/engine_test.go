@@ -1,6 +1,8 @@
 package local_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -22,3 +24,67 @@ func openDirectory(t *testing.T) (storage.Driver, storage.Cache) {
 }
 
 func TestStoreOnDirectory(t *testing.T) { storagetest.TestStore(t, openDirectory) }
+
+// What someone takes away from a journal in use is written again before the next
+// push is acknowledged.
+func TestJournalIsDamagedWhileInUse(t *testing.T) {
+	for name, damage := range map[string]func(journal string) error{
+		"cut short": func(journal string) error { return os.Truncate(journal, 100) },
+		"deleted":   os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			w := openWorld(t, dir)
+			w.Push("a", "one", "1")
+			w.Push("a", "two", "2")
+
+			journals, err := filepath.Glob(filepath.Join(dir, "a", ".zot", "journal-*"))
+			if err != nil || len(journals) != 1 {
+				t.Fatalf("journals: %q, %v", journals, err)
+			}
+
+			if err := damage(journals[0]); err != nil {
+				t.Fatal(err)
+			}
+
+			w.Push("a", "three", "3")
+
+			again := openWorld(t, copyOf(t, dir)) // as kill -9 leaves it
+			again.Equal(again.Tags("a", "", -1), "one three two", "tags afterwards")
+		})
+	}
+}
+
+func TestTempDirectoryIsRemovedWhileInUse(t *testing.T) {
+	dir := t.TempDir()
+	w := openWorld(t, dir)
+	w.Push("a", "one", "1")
+
+	if err := os.RemoveAll(filepath.Join(dir, "_tmp")); err != nil {
+		t.Fatal(err)
+	}
+
+	w.Push("a", "two", "2")
+}
+
+func openWorld(t *testing.T, dir string) *storagetest.World {
+	t.Helper()
+
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatalf("open root: %v", err)
+	}
+
+	return storagetest.OpenOn(t, root, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+
+	return to
+}

@@ -16,27 +16,34 @@ func (l *repoLog) indexPath() string { return l.repo + "/index.json" }
 
 // OpenIndex opens index.json.
 func (l *repoLog) OpenIndex(context.Context) (storage.Index, error) {
-	file, err := os.Open(l.indexPath())
+	file, err := os.OpenFile(l.indexPath(), os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be a pipe
 	if err != nil {
 		return storage.Index{}, keyError("open", l.indexPath(), err)
 	}
 
 	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+
+	err = unix.Fstat(int(file.Fd()), &stat)
+	if err == nil && (stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > maxIndex) {
+		err = fmt.Errorf("%w: no file, or longer than %d bytes", storage.ErrDamaged, maxIndex)
+	}
+
+	if err != nil {
 		return storage.Index{}, errors.Join(keyError("open", l.indexPath(), err), file.Close())
 	}
 
 	return storage.Index{ReadCloser: file, Version: identityOf(&stat)}, nil
 }
 
+// maxIndex is the size of the largest index.json that is read: some four million tags.
+const maxIndex = 1 << 30
+
 // TookIndex remembers which index.json is known.
 func (l *repoLog) TookIndex(version any) {
 	l.indexMu.Lock()
 	defer l.indexMu.Unlock()
 
-	if took, ok := version.(identity); ok {
-		l.seen = took
-	}
+	l.seen, _ = version.(identity) // nil: there is none
 }
 
 // Refresh looks at index.json with one stat. A second one, under the lock, decides
@@ -63,9 +70,9 @@ func (l *repoLog) knows(now identity) bool {
 }
 
 // isKnown says whether now is what was taken in, or what we are just putting there.
-// No index.json at all is nothing to know. l.indexMu is held.
+// l.indexMu is held.
 func (l *repoLog) isKnown(now identity) bool {
-	return !now.exists || now == l.seen || l.coming != nil && now == *l.coming
+	return now == l.seen || l.coming != nil && now == *l.coming
 }
 
 // foreign says whether there is an index.json that is not known.
@@ -76,6 +83,19 @@ func (l *repoLog) foreign() (bool, error) {
 	now, err := identify(l.indexPath())
 
 	return err == nil && !l.isKnown(now), err
+}
+
+// mayReplace says whether index.json holds nothing that is not known. One that is
+// gone holds nothing.
+func (l *repoLog) mayReplace() (bool, error) {
+	foreign, err := l.foreign()
+	if !foreign {
+		return err == nil, err
+	}
+
+	now, err := identify(l.indexPath())
+
+	return !now.exists, err
 }
 
 // placeIndex replaces index.json, without Refresh taking it for another program's.

@@ -37,10 +37,8 @@ func (w *logWalk) dir(prefix string) bool {
 		entries, err = w.read(prefix)
 	}
 
-	if err != nil {
-		w.yield(storage.LogInfo{}, fmt.Errorf("list logs below %q: %w", prefix, err))
-
-		return false
+	if err != nil { // the others are listed all the same
+		return w.yield(storage.LogInfo{}, fmt.Errorf("list logs below %q: %w", prefix, err)) && w.ctx.Err() == nil
 	}
 
 	if prefix != "" && w.hasLog(prefix, entries) && !w.yield(w.info(prefix), nil) {

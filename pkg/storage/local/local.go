@@ -106,11 +106,16 @@ func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 		return err
 	}
 
-	if err := emptyTemp(r.path); err != nil {
+	if r.flush, err = newFlusher(r.path, r.log); err != nil {
 		return err
 	}
 
-	if r.flush, err = newFlusher(r.path, r.log); err != nil {
+	// The directory is locked, too: a lock file can be deleted.
+	if err := waitLock(ctx, r.flush.dir, lockWait, r.log); err != nil {
+		return err
+	}
+
+	if err := emptyTemp(r.path); err != nil {
 		return err
 	}
 

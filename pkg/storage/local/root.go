@@ -96,8 +96,15 @@ func emptyTemp(root string) error {
 }
 
 // createTemp makes an empty file in _tmp. Its owner renames or removes it.
-func (r *Root) createTemp() (*os.File, error) {
-	return os.OpenFile(r.tempName(), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, fileMode)
+func (r *Root) createTemp() (file *os.File, err error) {
+	name := r.tempName()
+	err = r.withDir(name, func() error {
+		file, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, fileMode)
+
+		return err
+	})
+
+	return file, err
 }
 
 // tempName returns a name that this process, which alone has the root, never used.

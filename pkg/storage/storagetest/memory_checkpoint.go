@@ -87,9 +87,7 @@ func (l *memLog) TookIndex(version any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	if took, ok := version.(*memObject); ok {
-		l.index = took
-	}
+	l.index, _ = version.(*memObject) // nil: there is none
 }
 
 func (l *memLog) OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error) {

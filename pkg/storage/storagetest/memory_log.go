@@ -205,7 +205,7 @@ func (l *memLog) Refresh(ctx context.Context, seq uint64) (storage.Changes, erro
 	var changes storage.Changes
 
 	index := l.d.m.objects[l.indexKey()]
-	changes.Index = index != nil && index != l.index && index != journal.index
+	changes.Index = index != l.index && index != journal.index
 
 	switch {
 	case seq < journal.trimmed || l.withdrawn != journal.withdrawn:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -68,15 +69,18 @@ func (w *World) Equal(got, want any, what string) {
 	w.T.Helper()
 
 	if got != want {
-		w.T.Errorf("%s: got %.200v, want %.200v", what, got, want)
+		w.T.Errorf("%s: got %s, want %s", what, shown(got), shown(want))
 	}
 }
+
+// shown is a value in a message, cut if it is long.
+func shown(v any) string { return fmt.Sprintf("%.200s", fmt.Sprint(v)) }
 
 func (w *World) NotEqual(got, not any, what string) {
 	w.T.Helper()
 
 	if got == not {
-		w.T.Errorf("%s: got %.200v", what, got)
+		w.T.Errorf("%s: got %s", what, shown(got))
 	}
 }
 
