@@ -78,6 +78,7 @@ func TestShortBlobThatNobodyNames(t *testing.T) {
 	l.NoError(tryPut(l.World, "a", "t", "a long layer"), "the manifest again")
 	l.Equal(l.Pull("a", dgst), "a long layer", "its bytes")
 }
+
 // TestAdoptionDoesNotGuessSizes: a layer that cannot be looked at while its manifest is
 // adopted is looked at again; one that was cut short is not served for that.
 func TestAdoptionDoesNotGuessSizes(t *testing.T) {
