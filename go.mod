@@ -21,6 +21,8 @@ require (
 	golang.org/x/term v0.47.0
 )
 
+require go.yaml.in/yaml/v3 v3.0.4
+
 require (
 	github.com/fsnotify/fsnotify v1.9.0 // indirect
 	github.com/gopherjs/gopherjs v1.17.2 // indirect
@@ -36,6 +38,5 @@ require (
 	github.com/spf13/cast v1.10.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/subosito/gotenv v1.6.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.4 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )

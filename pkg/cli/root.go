@@ -69,6 +69,12 @@ type file struct {
 //
 // Errors: the bytes are not of the format.
 func decode(format string, data []byte) (*file, error) {
+	if format == "yaml" {
+		if err := checkYAML(data); err != nil {
+			return nil, err
+		}
+	}
+
 	names := newTree()
 
 	v := viper.NewWithOptions(viper.KeyDelimiter(keyDelimiter), viper.WithDecoderRegistry(names))

@@ -271,7 +271,7 @@ func TestUnreadable(t *testing.T) {
 		{"f.yml", "http: {}\nhttp: {}", "already defined"},
 		{"h.yaml", "http: {}\n---\nhttp: {port: 1}", "line 2: a second document begins"},
 		{"i.yaml", "http: {}\n---\n", "line 2: a second document begins"},
-		{"j.yaml", "http: {}\n...\nlog: {}", "line 3: a second document begins"},
+		{"j.yaml", "http: {}\n...\nlog: {}", "not valid YAML"},
 		{"k.yaml", "http: {}\n---\nlog: [", "not valid YAML"},
 		{"l.yaml", "- a\n- b", "the file is a list; it must be an object"},
 		{"g.toml", "a = ", "not valid TOML"},
