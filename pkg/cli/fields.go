@@ -48,6 +48,10 @@ func suggest(key string, known []string) string {
 	best, edits := "", slip+1
 
 	for _, name := range known {
+		if len(name)-len(key) >= edits || len(key)-len(name) >= edits {
+			continue // as many letters must be put in or taken out
+		}
+
 		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < edits && d < len(name)/2+1 {
 			best, edits = name, d
 		}
