@@ -88,3 +88,41 @@ func copyOf(t *testing.T, dir string) string {
 
 	return to
 }
+
+// A checkpoint that is lost, by itself or to garbage, takes no tag with it: index.json
+// and the manifests have them.
+func TestNewestCheckpointIsLost(t *testing.T) {
+	for name, lose := range map[string]func(checkpoint string) error{
+		"deleted": os.Remove,
+		"garbled": func(checkpoint string) error { return os.WriteFile(checkpoint, []byte("garbage"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+
+			for _, tag := range []string{"v1", "v2", "v3"} {
+				session(t, dir, func(w *storagetest.World) { w.Push("a", tag, tag) })
+			}
+
+			checkpoints, err := filepath.Glob(filepath.Join(dir, "a", ".zot", "checkpoint-*"))
+			if err != nil || len(checkpoints) != 2 {
+				t.Fatalf("checkpoints: %q, %v", checkpoints, err)
+			}
+
+			if err := lose(checkpoints[1]); err != nil {
+				t.Fatal(err)
+			}
+
+			session(t, dir, func(w *storagetest.World) {
+				w.Equal(w.Tags("a", "", -1), "v1 v2 v3", "tags")
+				w.Push("a", "v4", "v4")
+			})
+			session(t, dir, func(w *storagetest.World) { w.Equal(w.Tags("a", "", -1), "v1 v2 v3 v4", "tags in the end") })
+		})
+	}
+}
+
+// session is the life of one process.
+func session(t *testing.T, dir string, work func(w *storagetest.World)) {
+	t.Helper()
+	t.Run("session", func(t *testing.T) { work(openWorld(t, dir)) })
+}
