@@ -173,6 +173,10 @@ func (r *repository) look(ctx context.Context) error {
 		return err
 	}
 
+	if !changes.Index && len(r.visible.Load().kept) == 0 { // nearly always
+		return nil
+	}
+
 	return r.adoptOrServe(func() error {
 		if changes.Index {
 			return r.adopt(ctx)
