@@ -31,10 +31,12 @@ type Cache interface {
 	// Errors: ErrCacheMiss.
 	GetBlob(ctx context.Context, dgst digest.Digest) (string, error)
 
-	// GetAllBlobs returns the keys that hold dgst, the one of GetBlob first.
+	// GetAllBlobs returns keys that hold dgst, the one of GetBlob first, and no more
+	// than limit of them; a negative limit is none. The empty config is in every
+	// repository of some registries, and nobody wants 65,000 keys from a network.
 	//
 	// Errors: ErrCacheMiss.
-	GetAllBlobs(ctx context.Context, dgst digest.Digest) ([]string, error)
+	GetAllBlobs(ctx context.Context, dgst digest.Digest, limit int) ([]string, error)
 
 	// PutBlob remembers that key holds dgst. It is visible in this process when it
 	// returns. Putting a pair again changes nothing.
@@ -152,7 +154,7 @@ func (NoCache) Name() string { return "none" }
 func (NoCache) GetBlob(context.Context, digest.Digest) (string, error) { return "", ErrCacheMiss }
 
 // GetAllBlobs always misses.
-func (NoCache) GetAllBlobs(context.Context, digest.Digest) ([]string, error) {
+func (NoCache) GetAllBlobs(context.Context, digest.Digest, int) ([]string, error) {
 	return nil, ErrCacheMiss
 }
 

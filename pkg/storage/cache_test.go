@@ -104,7 +104,7 @@ func TestNoCache(t *testing.T) {
 		_, err := none.GetBlob(t.Context(), "sha256:00")
 		So(errors.Is(err, storage.ErrCacheMiss), ShouldBeTrue)
 
-		_, err = none.GetAllBlobs(t.Context(), "sha256:00")
+		_, err = none.GetAllBlobs(t.Context(), "sha256:00", -1)
 		So(errors.Is(err, storage.ErrCacheMiss), ShouldBeTrue)
 
 		has, err := none.HasBlob(t.Context(), "sha256:00", "a/blobs/sha256/00")

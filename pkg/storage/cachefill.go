@@ -113,7 +113,7 @@ func (s *Store) isSealed(ctx context.Context) bool {
 
 // dropEntries removes what earlier processes have put.
 func (s *Store) dropEntries(ctx context.Context) {
-	for _, entry := range s.cachedKeys(ctx, cacheMarker) {
+	for _, entry := range s.cachedKeys(ctx, cacheMarker, -1) {
 		s.forget(ctx, cacheMarker, entry)
 	}
 }

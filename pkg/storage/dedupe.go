@@ -197,7 +197,7 @@ func (s *Store) FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 
 	var found []RepoName
 
-	for _, key := range s.cachedKeys(ctx, dgst) {
+	for _, key := range s.cachedKeys(ctx, dgst, maxFound) {
 		name, of, ok := splitBlobKey(key)
 		if len(found) < maxFound && ok && of == dgst && !slices.Contains(found, name) {
 			found = append(found, name)
@@ -210,8 +210,8 @@ func (s *Store) FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 // The cache is a hint: what it cannot answer is a miss, and what it cannot take in
 // is not remembered.
 
-func (s *Store) cachedKeys(ctx context.Context, dgst digest.Digest) []string {
-	keys, err := s.cache.GetAllBlobs(ctx, dgst)
+func (s *Store) cachedKeys(ctx context.Context, dgst digest.Digest, limit int) []string {
+	keys, err := s.cache.GetAllBlobs(ctx, dgst, limit)
 	s.cacheHealth.note(err)
 
 	return keys

@@ -30,7 +30,7 @@ func openMapCache(opts storage.CacheOptions) (storage.Cache, error) {
 func (c *mapCache) Name() string { return "map" }
 
 func (c *mapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, error) {
-	keys, err := c.GetAllBlobs(ctx, dgst)
+	keys, err := c.GetAllBlobs(ctx, dgst, 1)
 	if err != nil {
 		return "", err
 	}
@@ -38,7 +38,7 @@ func (c *mapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, err
 	return keys[0], nil
 }
 
-func (c *mapCache) GetAllBlobs(_ context.Context, dgst digest.Digest) ([]string, error) {
+func (c *mapCache) GetAllBlobs(_ context.Context, dgst digest.Digest, limit int) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
@@ -49,7 +49,12 @@ func (c *mapCache) GetAllBlobs(_ context.Context, dgst digest.Digest) ([]string,
 		return nil, storage.ErrCacheMiss
 	}
 
-	return slices.Clone(c.keys[dgst]), nil
+	keys := c.keys[dgst]
+	if limit >= 0 && len(keys) > limit {
+		keys = keys[:limit]
+	}
+
+	return slices.Clone(keys), nil
 }
 
 func (c *mapCache) PutBlob(_ context.Context, dgst digest.Digest, key string) error {

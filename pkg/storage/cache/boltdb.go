@@ -158,10 +158,11 @@ func (b *BoltDB) GetBlob(ctx context.Context, dgst digest.Digest) (string, error
 	return waiting, nil
 }
 
-// GetAllBlobs returns the keys of dgst in the order in which they were put.
+// GetAllBlobs returns the first limit keys of dgst in the order in which they were put;
+// a negative limit is none.
 //
 // Errors: ErrMiss, ErrClosed.
-func (b *BoltDB) GetAllBlobs(ctx context.Context, dgst digest.Digest) ([]string, error) {
+func (b *BoltDB) GetAllBlobs(ctx context.Context, dgst digest.Digest, limit int) ([]string, error) {
 	b.mu.Lock()
 	ops := b.ops.all(dgst)
 	file, closed := b.file, b.closed
@@ -171,7 +172,7 @@ func (b *BoltDB) GetAllBlobs(ctx context.Context, dgst digest.Digest) ([]string,
 		return nil, ErrClosed
 	}
 
-	found := file.read(ctx, func(bucket *bbolt.Bucket) answer { return allKeys(bucket, dgst, maps.Clone(ops)) })
+	found := file.read(ctx, func(bucket *bbolt.Bucket) answer { return allKeys(bucket, dgst, maps.Clone(ops), limit) })
 	if errors.Is(found.err, errLost) {
 		found = answer{keys: putOrder(ops)}
 	}
@@ -182,6 +183,10 @@ func (b *BoltDB) GetAllBlobs(ctx context.Context, dgst digest.Digest) ([]string,
 
 	if len(found.keys) == 0 {
 		return nil, ErrMiss
+	}
+
+	if limit >= 0 && len(found.keys) > limit {
+		found.keys = found.keys[:limit]
 	}
 
 	return found.keys, nil

@@ -129,7 +129,7 @@ func (b *boltTest) untilLost() {
 	b.Helper()
 
 	for i := range filled {
-		_, err := b.GetAllBlobs(b.Context(), testDigest(i))
+		_, err := b.GetAllBlobs(b.Context(), testDigest(i), -1)
 		if err != nil && !errors.Is(err, ErrMiss) {
 			b.Fatalf("GetAllBlobs: %v", err)
 		}
@@ -288,7 +288,7 @@ func (b *boltTest) load(ctx context.Context) {
 		dgst := testDigest(rand.IntN(1000))
 
 		_, get := b.GetBlob(b.Context(), dgst)
-		_, all := b.GetAllBlobs(b.Context(), dgst)
+		_, all := b.GetAllBlobs(b.Context(), dgst, -1)
 		_, has := b.HasBlob(b.Context(), dgst, "first")
 
 		for _, err := range []error{

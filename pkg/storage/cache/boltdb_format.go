@@ -175,7 +175,7 @@ func firstKey(bucket *bbolt.Bucket, dgst digest.Digest, dropped map[string]op) (
 }
 
 // allKeys returns the keys of dgst on disk with ops done to them, in put order.
-func allKeys(bucket *bbolt.Bucket, dgst digest.Digest, ops map[string]op) answer {
+func allKeys(bucket *bbolt.Bucket, dgst digest.Digest, ops map[string]op, limit int) answer {
 	var keys []string
 
 	err := eachKey(bucket, dgst, func(key string) bool {
@@ -187,7 +187,7 @@ func allKeys(bucket *bbolt.Bucket, dgst digest.Digest, ops map[string]op) answer
 
 		keys = append(keys, key)
 
-		return true
+		return limit < 0 || len(keys) < limit
 	})
 
 	return answer{keys: append(keys, putOrder(ops)...), err: err}

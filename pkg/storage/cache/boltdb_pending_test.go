@@ -25,7 +25,7 @@ func TestWriting(t *testing.T) {
 			b.mustClose()
 			b.mustOpen()
 
-			keys, err := b.GetAllBlobs(t.Context(), testDigest(0))
+			keys, err := b.GetAllBlobs(t.Context(), testDigest(0), -1)
 			So(err, ShouldBeNil)
 			So(keys, ShouldResemble, []string{"z", "a"})
 
@@ -34,7 +34,7 @@ func TestWriting(t *testing.T) {
 				b.mustClose()
 				b.mustOpen()
 
-				keys, err := b.GetAllBlobs(t.Context(), testDigest(0))
+				keys, err := b.GetAllBlobs(t.Context(), testDigest(0), -1)
 				So(err, ShouldBeNil)
 				So(keys, ShouldResemble, []string{"z", "a", "0"})
 			})

@@ -320,7 +320,7 @@ func (c cacheUnderTest) testCanceled() {
 		_, err := c.GetBlob(ctx, cacheDigest(0))
 		c.wantCanceled("GetBlob", err)
 
-		_, err = c.GetAllBlobs(ctx, cacheDigest(0))
+		_, err = c.GetAllBlobs(ctx, cacheDigest(0), -1)
 		c.wantCanceled("GetAllBlobs", err)
 
 		_, err = c.HasBlob(ctx, cacheDigest(0), "a")
@@ -346,7 +346,7 @@ func (c cacheUnderTest) testClosed() {
 
 	ctx := c.T.Context()
 	_, get := c.GetBlob(ctx, cacheDigest(0))
-	_, all := c.GetAllBlobs(ctx, cacheDigest(0))
+	_, all := c.GetAllBlobs(ctx, cacheDigest(0), -1)
 	_, has := c.HasBlob(ctx, cacheDigest(0), "a")
 
 	calls := map[string]error{

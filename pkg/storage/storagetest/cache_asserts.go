@@ -77,7 +77,7 @@ func (c cacheUnderTest) mustClose() {
 func (c cacheUnderTest) mustGetAll(dgst digest.Digest) []string {
 	c.T.Helper()
 
-	keys, err := c.GetAllBlobs(c.T.Context(), dgst)
+	keys, err := c.GetAllBlobs(c.T.Context(), dgst, -1)
 	if err != nil && !errors.Is(err, storage.ErrCacheMiss) || (err != nil) != (len(keys) == 0) {
 		c.T.Errorf("GetAllBlobs(%s): %d keys, %v", dgst, len(keys), err)
 	}
@@ -91,6 +91,12 @@ func (c cacheUnderTest) wantKeys(dgst digest.Digest, want ...string) {
 
 	if keys := c.mustGetAll(dgst); !slices.Equal(keys, want) {
 		c.T.Errorf("GetAllBlobs(%s) = %.500q, want %.500q", dgst, keys, want)
+	}
+
+	for limit := 1; limit <= len(want); limit *= 2 {
+		if keys, err := c.GetAllBlobs(c.T.Context(), dgst, limit); err != nil || !slices.Equal(keys, want[:limit]) {
+			c.T.Errorf("GetAllBlobs(%s) up to %d = %.500q, %v, want %.500q", dgst, limit, keys, err, want[:limit])
+		}
 	}
 
 	key, err := c.GetBlob(c.T.Context(), dgst)

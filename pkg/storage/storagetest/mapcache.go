@@ -45,7 +45,7 @@ func (c *MapCache) Name() string { return "map" }
 
 // GetBlob implements storage.Cache.
 func (c *MapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, error) {
-	keys, err := c.GetAllBlobs(ctx, dgst)
+	keys, err := c.GetAllBlobs(ctx, dgst, 1)
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +54,7 @@ func (c *MapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, err
 }
 
 // GetAllBlobs implements storage.Cache.
-func (c *MapCache) GetAllBlobs(_ context.Context, dgst digest.Digest) ([]string, error) {
+func (c *MapCache) GetAllBlobs(_ context.Context, dgst digest.Digest, limit int) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
@@ -62,7 +62,12 @@ func (c *MapCache) GetAllBlobs(_ context.Context, dgst digest.Digest) ([]string,
 		return nil, storage.ErrCacheMiss
 	}
 
-	return slices.Clone(c.keys[dgst]), nil
+	keys := c.keys[dgst]
+	if limit >= 0 && len(keys) > limit {
+		keys = keys[:limit]
+	}
+
+	return slices.Clone(keys), nil
 }
 
 // PutBlob implements storage.Cache.
