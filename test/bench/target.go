@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/test/internal/wire"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 )
 
 // engine is a client that unpacks images into a store of its own. open gives it an

@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/test/internal/wire"
 )
 

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/test/internal/wire"
 )
 

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 )
 
 const (

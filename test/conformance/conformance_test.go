@@ -12,7 +12,7 @@ import (
 	"regexp"
 	"testing"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 )
 
 // programEnv names the conformance program.

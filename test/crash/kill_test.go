@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"zotregistry.io/zot/test/internal/daemon"
+	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/test/internal/wire"
 )
 
