@@ -56,7 +56,7 @@ func (l *layout) close() {
 func (l *layout) write(key string, body string) {
 	l.t.Helper()
 
-	if err := l.memory.Driver().Put(l.t.Context(), key, []byte(body)); err != nil {
+	if _, err := l.memory.Driver().Put(l.t.Context(), key, []byte(body)); err != nil {
 		l.t.Fatal(err)
 	}
 }

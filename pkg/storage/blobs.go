@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,16 @@ import (
 
 // StatBlob implements Blobs.
 func (s *Store) StatBlob(ctx context.Context, repo RepoName, dgst digest.Digest) (int64, error) {
-	size := int64(0)
-	err := s.repos.with(ctx, repo, func(r *repository) (err error) {
-		size, err = s.stat(ctx, r, dgst)
+	info, err := s.statBlob(ctx, repo, dgst)
+
+	return info.Size, err
+}
+
+func (s *Store) statBlob(ctx context.Context, repo RepoName, dgst digest.Digest) (Info, error) {
+	var info Info
+
+	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
+		info, err = s.stat(ctx, r, dgst)
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %s", ErrBlobUnknown, dgst) // so that the client pushes it again
 		}
@@ -21,15 +29,30 @@ func (s *Store) StatBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 		return err
 	})
 
-	return size, err
+	return info, err
+}
+
+// BlobURL implements Blobs.
+func (s *Store) BlobURL(ctx context.Context, repo RepoName, dgst digest.Digest) (string, error) {
+	signer, ok := s.driver.(Signer)
+	if !ok || !s.opts.Redirect {
+		return "", nil
+	}
+
+	info, err := s.statBlob(ctx, repo, dgst)
+	if err != nil {
+		return "", err
+	}
+
+	return signer.SignURL(ctx, info.Key)
 }
 
 // OpenBlob implements Blobs.
 func (s *Store) OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest, rng Range) (*Object, error) {
 	var object *Object
 
-	err := s.repos.with(ctx, repo, func(r *repository) (err error) {
-		object, err = s.open(ctx, r, dgst, rng)
+	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
+		object, err = s.openKept(ctx, r, dgst, rng)
 
 		return err
 	})
@@ -39,7 +62,7 @@ func (s *Store) OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest,
 
 // DeleteBlob implements Blobs.
 func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Digest, who string) error {
-	return s.repos.with(ctx, repo, func(r *repository) error {
+	return s.repos.with(ctx, repo, s.repos.now(), func(r *repository) error {
 		if _, err := s.stat(ctx, r, dgst); err != nil && !errors.Is(err, ErrDamaged) {
 			return err
 		}
@@ -58,31 +81,40 @@ func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Diges
 	})
 }
 
-// stat returns the size of a blob that r holds.
+// stat says where a blob that r holds is, and how large. What the state knows a bucket
+// is not asked for.
 //
 // Errors: ErrBlobUnknown; ErrDamaged if it is there, but is not what it should be.
-func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (int64, error) {
+func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (Info, error) {
+	if err := r.checkShown(ctx, dgst); err != nil {
+		return Info{}, err
+	}
+
 	st := r.visible.Load()
-	if st.isHidden(dgst) {
-		return 0, fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+
+	size, at, known := st.lookup(dgst)
+	if info := (Info{Key: placedKey(r.name, dgst, at), Size: size}); known && at != "" {
+		return info, s.checkSize(ctx, r, st, dgst, size)
 	}
 
 	info, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
 	if err != nil {
-		return 0, blobError(dgst, err)
+		return Info{}, blobError(dgst, err)
 	}
 
-	return info.Size, s.checkSize(ctx, r, st, dgst, info.Size)
+	return info, s.checkSize(ctx, r, st, dgst, info.Size)
 }
 
 // open opens a blob that r holds. The size is checked before any byte is given out.
 func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng Range) (*Object, error) {
-	st := r.visible.Load()
-	if st.isHidden(dgst) {
-		return nil, fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+	if err := r.checkShown(ctx, dgst); err != nil {
+		return nil, err
 	}
 
-	object, err := s.driver.Open(ctx, BlobKey(r.name, dgst), rng)
+	st := r.visible.Load()
+	_, at, _ := st.lookup(dgst)
+
+	object, err := s.driver.Open(ctx, placedKey(r.name, dgst, at), rng)
 	if err != nil {
 		return nil, blobError(dgst, err)
 	}
@@ -92,6 +124,77 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	}
 
 	return object, nil
+}
+
+// openKept opens a blob, a small one of a remote driver in memory.
+func (s *Store) openKept(ctx context.Context, r *repository, dgst digest.Digest, rng Range) (*Object, error) {
+	size, at, known := r.visible.Load().lookup(dgst)
+	if !s.remote || !known || at == "" || size > maxBody {
+		return s.open(ctx, r, dgst, rng)
+	}
+
+	kept, err := s.readKept(ctx, r, dgst)
+	if err != nil {
+		return nil, err
+	}
+
+	if rng.Offset > size || rng.Offset == size && size > 0 {
+		return nil, fmt.Errorf("%w: blob %s is %d bytes long", ErrRange, dgst, size)
+	}
+
+	end := size
+	if rng.Length >= 0 {
+		end = min(end, rng.Offset+rng.Length)
+	}
+
+	return &Object{Body: bytes.NewReader(kept[rng.Offset:end]), Size: size, Closer: io.NopCloser(nil)}, nil
+}
+
+// readKept reads a manifest, or a small blob, whole: from memory, or else from the
+// driver, and then keeps it. Its bytes are verified: memory must not make damage last.
+//
+// Errors: ErrBlobUnknown, ErrDamaged.
+func (s *Store) readKept(ctx context.Context, r *repository, dgst digest.Digest) ([]byte, error) {
+	if err := r.checkShown(ctx, dgst); err != nil {
+		return nil, err
+	}
+
+	if kept, ok := s.bodies.get(dgst); ok && !s.durability.isDamaged(BlobKey(r.name, dgst)) {
+		return kept, nil
+	}
+
+	read, err := s.readWhole(ctx, r, dgst)
+	if err != nil {
+		return nil, err
+	}
+
+	if got := dgst.Algorithm().FromBytes(read); got != dgst {
+		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "its content is "+got.String())
+
+		return nil, fmt.Errorf("%w: blob %s", ErrDamaged, dgst)
+	}
+
+	s.bodies.put(dgst, read)
+
+	return read, nil
+}
+
+func (s *Store) readWhole(ctx context.Context, r *repository, dgst digest.Digest) (read []byte, err error) {
+	object, err := s.open(ctx, r, dgst, Whole)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, object.Close()) }()
+
+	var buf bytes.Buffer
+
+	buf.Grow(int(object.Size) + bytes.MinRead) // so that ReadFrom need not grow it to see the end
+
+	if _, err := buf.ReadFrom(object.Body); err != nil {
+		return nil, fmt.Errorf("read %s: %w", dgst, err)
+	}
+
+	return buf.Bytes(), nil
 }
 
 func blobError(dgst digest.Digest, err error) error {
@@ -109,7 +212,7 @@ func blobError(dgst digest.Digest, err error) error {
 func (s *Store) checkSize(ctx context.Context, r *repository, st *state, dgst digest.Digest, size int64) error {
 	key := BlobKey(r.name, dgst)
 
-	if want, known := st.sizeOf(dgst); known && want != size {
+	if want, _, known := st.lookup(dgst); known && want != size {
 		s.durability.markDamaged(ctx, key, fmt.Sprintf("it is %d bytes long, not %d", size, want))
 	}
 

@@ -129,7 +129,7 @@ func (s *Store) sealCache(ctx context.Context) error {
 		return nil //nolint:nilerr // the next process fills it
 	}
 
-	if err := s.driver.Put(ctx, cacheSeal, []byte(token)); err != nil {
+	if _, err := s.driver.Put(ctx, cacheSeal, []byte(token)); err != nil {
 		return fmt.Errorf("seal the cache: %w", err)
 	}
 
@@ -178,7 +178,7 @@ type fillProgress struct {
 const fillStep = 2000
 
 func (p *fillProgress) put(ctx context.Context, key string) error {
-	_, dgst, ok := splitBlobKey(key)
+	_, dgst, ok := SplitBlobKey(key)
 	if !ok || p.store.durability.isDamaged(key) {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidwall/btree"
 )
@@ -15,27 +16,73 @@ import (
 // repository's first commit. It is a projection: rebuildCatalog puts it right.
 type catalog struct {
 	driver Driver
+	now    func() time.Time
+
+	reading sync.Mutex // one reading at a time; guards asOf
+	asOf    time.Time  // when the list was read last, if others add to it
 
 	mu    sync.RWMutex
-	names btree.Map[RepoName, struct{}]
-	added map[RepoName]bool // by this process; its first commit may be under way
+	names *btree.Map[RepoName, struct{}]
+	added map[RepoName]bool // by this process since; its first commit may be under way
 }
 
-// openCatalog reads the list.
-func openCatalog(ctx context.Context, driver Driver) (*catalog, error) {
-	c := &catalog{driver: driver, added: map[RepoName]bool{}}
+// openCatalog reads the list. One of a remote driver is read when it is asked for.
+func openCatalog(ctx context.Context, driver Driver, now func() time.Time) (*catalog, error) {
+	c := &catalog{driver: driver, now: now, names: new(btree.Map[RepoName, struct{}]), added: map[RepoName]bool{}}
+	if driver.Remote() {
+		return c, nil
+	}
 
-	for info, err := range driver.List(ctx, reposPrefix, "") {
+	return c, c.read(ctx)
+}
+
+// refresh reads the list again if it is older than since: others add to it, too.
+// Requests that come together share the reading.
+func (c *catalog) refresh(ctx context.Context, since time.Time) error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+
+	if !c.asOf.Before(since) {
+		return nil
+	}
+
+	c.mu.Lock()
+	begun := c.now()
+	clear(c.added) // the list has them
+	c.mu.Unlock()
+
+	if err := c.read(ctx); err != nil {
+		return err
+	}
+
+	c.asOf = begun
+
+	return nil
+}
+
+func (c *catalog) read(ctx context.Context) error {
+	var names btree.Map[RepoName, struct{}]
+
+	for info, err := range c.driver.List(ctx, reposPrefix, "") {
 		if err != nil {
-			return nil, fmt.Errorf("list repositories: %w", err)
+			return fmt.Errorf("list repositories: %w", err)
 		}
 
 		if name, err := splitCatalogKey(info.Key); err == nil {
-			c.names.Set(name, struct{}{})
+			names.Set(name, struct{}{})
 		}
 	}
 
-	return c, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	for name := range c.added { // while we read
+		names.Set(name, struct{}{})
+	}
+
+	c.names = &names
+
+	return nil
 }
 
 func (c *catalog) has(name RepoName) bool {
@@ -53,7 +100,7 @@ func (c *catalog) add(ctx context.Context, name RepoName) error {
 		return nil
 	}
 
-	if err := c.driver.Put(ctx, catalogKey(name), nil); err != nil {
+	if _, err := c.driver.Put(ctx, catalogKey(name), nil); err != nil {
 		return fmt.Errorf("add %s to the catalog: %w", name, err)
 	}
 
@@ -82,7 +129,7 @@ func (c *catalog) list(after RepoName, n int) ([]RepoName, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 
-	return page(&c.names, after, n)
+	return page(c.names, after, n)
 }
 
 // inherited returns what an earlier process has listed.
@@ -90,7 +137,7 @@ func (c *catalog) inherited() []RepoName {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 
-	names, _ := page(&c.names, "", -1)
+	names, _ := page(c.names, "", -1)
 
 	return slices.DeleteFunc(names, func(name RepoName) bool { return c.added[name] })
 }
@@ -149,7 +196,7 @@ func (s *Store) rebuildCatalog(ctx context.Context) error {
 func (s *Store) prune(ctx context.Context, name RepoName) error {
 	exists := false
 
-	err := s.repos.with(ctx, name, func(r *repository) error {
+	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
 		exists = r.visible.Load().exists()
 
 		return nil
@@ -162,7 +209,13 @@ func (s *Store) prune(ctx context.Context, name RepoName) error {
 }
 
 // ListRepos implements Catalog.
-func (s *Store) ListRepos(_ context.Context, after RepoName, n int) ([]RepoName, bool, error) {
+func (s *Store) ListRepos(ctx context.Context, after RepoName, n int) ([]RepoName, bool, error) {
+	if s.remote {
+		if err := s.catalog.refresh(ctx, s.repos.recent()); err != nil {
+			return nil, false, err
+		}
+	}
+
 	repos, more := s.catalog.list(after, n)
 
 	return repos, more, nil

@@ -20,10 +20,14 @@ const checkpointFormat = 1
 // When a checkpoint is due: so many records behind the last one, and at least a
 // quarter of what it would hold, so that its cost per commit stays the same however
 // large a repository grows. Or any number, when nothing was committed for a while.
+//
+// In a bucket the number of requests that a load takes counts, and nobody waits for an
+// index.json: fewer records, and no checkpoint of what is idle.
 const (
-	checkpointRecords = 1000
-	checkpointShare   = 4
-	checkpointIdle    = 10 * time.Second
+	checkpointRecords       = 1000
+	checkpointRecordsRemote = 300
+	checkpointShare         = 4
+	checkpointIdle          = 10 * time.Second
 )
 
 // isCovered says whether the checkpoint has everything.
@@ -35,7 +39,13 @@ func (r *repository) checkpointDue(last, now time.Time) bool {
 	st := r.visible.Load()
 	entries := uint64(st.tags.Len()+st.manifests.Len()) / checkpointShare
 
-	return st.seq-r.covered.Load() >= max(checkpointRecords, entries) || now.Sub(last) >= checkpointIdle
+	behind := st.seq - r.covered.Load()
+
+	if r.store.remote {
+		return behind >= max(checkpointRecordsRemote, entries)
+	}
+
+	return behind >= max(checkpointRecords, entries) || now.Sub(last) >= checkpointIdle
 }
 
 // checkpoint writes what is visible now. Commits go on meanwhile. While there is an

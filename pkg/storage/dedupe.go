@@ -31,6 +31,10 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
 	key, size := BlobKey(r.name, dgst), session.up.Size()
 
+	if s.remote {
+		return s.settleRemote(ctx, r, dgst, session)
+	}
+
 	if s.holds(ctx, key, size) && s.verify(ctx, r, dgst) == nil {
 		s.remember(ctx, dgst, key)
 
@@ -48,7 +52,28 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 		return errors.Join(s.arrived(ctx, dgst, key, begun), session.up.Abort(ctx))
 	}
 
-	if err := session.up.Commit(ctx, key); err != nil {
+	if _, err := session.up.Commit(ctx, key); err != nil {
+		return fmt.Errorf("commit blob %s: %w", dgst, err)
+	}
+
+	return s.arrived(ctx, dgst, key, session.epoch)
+}
+
+// settleRemote does so in a bucket, which finds equal bytes by itself. What the cache
+// knows saves sending them there. What is damaged is replaced where it is.
+func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
+	key := BlobKey(r.name, dgst)
+	dst := key
+
+	if s.durability.isDamaged(key) {
+		_, at, _ := r.visible.Load().lookup(dgst)
+		dst = placedKey(r.name, dgst, at)
+		s.bodies.forget(dgst)
+	} else if s.linkKnown(ctx, dgst, key, session.up.Size()) {
+		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
+	}
+
+	if _, err := session.up.Commit(ctx, dst); err != nil {
 		return fmt.Errorf("commit blob %s: %w", dgst, err)
 	}
 
@@ -80,8 +105,13 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 			return false
 		}
 
-		if _, of, ok := splitBlobKey(known); ok && of == dgst && known != key && s.holds(ctx, known, size) {
-			return s.link(ctx, dgst, known, key, size)
+		_, of, ok := SplitBlobKey(known)
+		if ok && of == dgst && known != key && (s.remote || s.holds(ctx, known, size)) && s.link(ctx, dgst, known, key, size) {
+			return true
+		}
+
+		if ok && of == dgst && known == key && s.remote {
+			return false // the one that is wanted; Commit finds out
 		}
 
 		s.forget(ctx, dgst, known)
@@ -94,11 +124,11 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 // stops at 65,000), the copy that the caller keeps is the one that later uploads link
 // to.
 func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string, size int64) bool {
-	if known == key || !s.holds(ctx, known, size) {
+	if known == key || !s.remote && !s.holds(ctx, known, size) {
 		return false
 	}
 
-	err := s.driver.Link(ctx, known, key)
+	_, err := s.driver.Link(ctx, known, key)
 	if errors.Is(err, errors.ErrUnsupported) {
 		s.spare.Store(dgst, key)
 	}
@@ -123,6 +153,12 @@ func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string, beg
 
 // show makes a blob visible that was deleted before. Its bytes are on disk first.
 func (s *Store) show(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
+	if s.remote { // another replica may have deleted it a moment ago
+		if err := r.look(ctx, s.opts.Now()); err != nil {
+			return err
+		}
+	}
+
 	if !r.visible.Load().isHidden(dgst) {
 		return nil
 	}
@@ -142,13 +178,13 @@ func (s *Store) show(ctx context.Context, r *repository, dgst digest.Digest, who
 
 // MountBlob implements Blobs.
 func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest, from RepoName, who string) error {
-	size, err := s.StatBlob(ctx, from, dgst)
+	source, err := s.statBlob(ctx, from, dgst)
 	if err != nil {
 		return err
 	}
 
-	return s.repos.with(ctx, repo, func(r *repository) error {
-		if err := s.mountBytes(ctx, dgst, BlobKey(from, dgst), BlobKey(repo, dgst), size); err != nil {
+	return s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		if err := s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst)); err != nil {
 			return err
 		}
 
@@ -157,19 +193,19 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 }
 
 // mountBytes makes key the same bytes as another.
-func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from, key string, size int64) error {
+func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, key string) error {
 	defer s.placing.lock(dgst)()
 
-	if s.holds(ctx, key, size) {
+	if !s.remote && s.holds(ctx, key, from.Size) {
 		return nil
 	}
 
 	begun := s.durability.writing(key)
-	if err := s.driver.Link(ctx, from, key); err != nil {
+	if _, err := s.driver.Link(ctx, from.Key, key); err != nil {
 		return mountError(dgst, err)
 	}
 
-	if s.durability.isDamaged(from) {
+	if s.durability.isDamaged(from.Key) {
 		s.durability.markDamaged(ctx, key, "it was mounted from a damaged blob")
 
 		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
@@ -195,16 +231,28 @@ func (s *Store) FindBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 		return []RepoName{repo}
 	}
 
-	var found []RepoName
-
-	for _, key := range s.cachedKeys(ctx, dgst, maxFound) {
-		name, of, ok := splitBlobKey(key)
-		if len(found) < maxFound && ok && of == dgst && !slices.Contains(found, name) {
-			found = append(found, name)
-		}
+	found := reposOf(dgst, s.cachedKeys(ctx, dgst, maxFound))
+	if finder, ok := s.driver.(Finder); ok && len(found) == 0 {
+		keys, err := finder.FindBlob(ctx, dgst, maxFound)
+		s.report("look for "+dgst.String(), err)
+		found = reposOf(dgst, keys)
 	}
 
 	return found
+}
+
+// reposOf returns the repositories to which keys of dgst belong.
+func reposOf(dgst digest.Digest, keys []string) []RepoName {
+	var repos []RepoName
+
+	for _, key := range keys {
+		name, of, ok := SplitBlobKey(key)
+		if ok && of == dgst && !slices.Contains(repos, name) {
+			repos = append(repos, name)
+		}
+	}
+
+	return repos
 }
 
 // The cache is a hint: what it cannot answer is a miss, and what it cannot take in

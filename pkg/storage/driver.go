@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Driver is the one door to a root directory or a bucket. Keys are slash-separated
@@ -30,15 +32,27 @@ type Driver interface {
 	// kept in it.
 	ID() string
 
+	// Remote says that each call is a request over a network, that what was written is
+	// durable at once, and that other processes write to the same place meanwhile. Then
+	// the engine asks only for what it does not know, and never for what may have changed
+	// without looking at the log.
+	Remote() bool
+
 	// Close gives the root back. No call is under way.
 	Close() error
 }
 
 // Info describes an object.
+//
+// Key is where the object is. For the key of a blob (BlobKey) a driver may say where
+// exactly, as Put, Link and Commit do: that key, a slash and a word of its own, the
+// place. The engine keeps places in records, and opens the placed key: that saves the
+// driver looking, and vouches that the repository holds the blob. A directory has no
+// places; the placed key is the key.
 type Info struct {
 	Key      string
 	Size     int64
-	Modified time.Time
+	Modified time.Time // zero where the driver would have to ask for it
 }
 
 // Objects reads and writes whole objects.
@@ -55,13 +69,13 @@ type Objects interface {
 	List(ctx context.Context, prefix, after string) iter.Seq2[Info, error]
 
 	// Put writes a small object, and replaces one that is there.
-	Put(ctx context.Context, key string, body []byte) error
+	Put(ctx context.Context, key string, body []byte) (placed string, err error)
 
 	// Link makes dst the same bytes as src, without copying them through us, and
 	// replaces a dst that is there. An error that matches errors.ErrUnsupported
 	// means that these two cannot share bytes (too many links, another file
 	// system); src and dst are as they were.
-	Link(ctx context.Context, src, dst string) error
+	Link(ctx context.Context, src, dst string) (placed string, err error)
 
 	// Delete removes an object. Removing one that is not there is no error.
 	Delete(ctx context.Context, key string) error
@@ -69,7 +83,10 @@ type Objects interface {
 
 // Uploader keeps bytes that are still arriving.
 type Uploader interface {
-	// CreateUpload begins an upload at key.
+	// NameUpload makes the id of a new upload in repo: a UUID.
+	NameUpload(repo RepoName) string
+
+	// CreateUpload begins an upload at key (UploadKey).
 	CreateUpload(ctx context.Context, key string) (Upload, error)
 
 	// ResumeUpload opens an upload that was begun before, perhaps by another
@@ -80,21 +97,31 @@ type Uploader interface {
 
 // Upload is bytes that are still arriving. It is used by one goroutine at a time.
 type Upload interface {
-	// Append adds p. After an error Size tells how much of p was kept.
+	// Expect says, before an Append, what is known of the bytes to come: the key that
+	// they will be committed to ("" = unknown), and how many they are (-1 = unknown).
+	// It is a hint, for a driver that can send them where they belong from the start.
+	Expect(dst string, size int64)
+
+	// Append adds p. After an error Size tells how much of p was kept; where the upload
+	// cannot go on from there, the error matches ErrUploadLost, and the engine resumes
+	// it from what was saved.
 	Append(ctx context.Context, p []byte) error
 
 	// Size is how many bytes are kept.
 	Size() int64
 
-	// Save keeps a small note with the upload (the engine's hash state).
+	// Save keeps a small note with the upload (the engine's hash state). Where the
+	// driver is remote it is also what makes the bytes survive the process: another one
+	// resumes from here.
 	Save(ctx context.Context, note []byte) error
 
 	// Reader reads the bytes from an offset on, as they are now.
 	Reader(ctx context.Context, offset int64) (io.ReadCloser, error)
 
 	// Commit moves the bytes to the key dst in one step, replacing what is there.
-	// The upload is over.
-	Commit(ctx context.Context, dst string) error
+	// Equal bytes may be left where they are, unless dst is a placed key. The upload is
+	// over.
+	Commit(ctx context.Context, dst string) (placed string, err error)
 
 	// Abort drops the bytes. The upload is over.
 	Abort(ctx context.Context) error
@@ -160,13 +187,15 @@ type Log interface {
 	// already, because an earlier Append or the Sync after it failed, is void.
 	//
 	// Errors: ErrConflict if another process has used the number of the first one;
-	// ErrLogLost if earlier records are gone: a Checkpoint makes good for them.
+	// ErrLogLost if earlier records are gone: a Checkpoint makes good for them. After
+	// any other error the records may be in the log all the same, whole.
 	Append(ctx context.Context, records []Record) error
 
 	// Refresh says what the log has behind record seq, and whether index.json is
 	// another than Checkpoint wrote or TookIndex named. It is called for each request
-	// and costs next to nothing if nothing has happened.
-	Refresh(ctx context.Context, seq uint64) (Changes, error)
+	// and costs next to nothing if nothing has happened. What it says is true of a
+	// moment at or after since.
+	Refresh(ctx context.Context, seq uint64, since time.Time) (Changes, error)
 
 	// Checkpoint replaces the checkpoint by one that covers all records up to seq,
 	// and then drops those that are covered. state writes the checkpoint itself,
@@ -187,4 +216,17 @@ type Log interface {
 
 	// Close lets go of the log.
 	Close() error
+}
+
+// Finder is a Driver that knows without a cache which repositories hold a digest.
+type Finder interface {
+	// FindBlob returns the keys of up to limit blobs with that digest, in any order.
+	FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error)
+}
+
+// Signer is a Driver whose objects a client can read without us.
+type Signer interface {
+	// SignURL returns a URL that lets whoever has it read an object, or ranges of it,
+	// for some minutes.
+	SignURL(ctx context.Context, key string) (string, error)
 }

@@ -17,8 +17,9 @@ const idleFlush = 3 * time.Second
 // docs/durability.md says what is promised.
 type durability struct {
 	driver  Driver
+	remote  bool // what is written is durable
 	flushes flusher
-	damaged sync.Map // keys that must not be served; persisted under damagedPrefix
+	damaged sync.Map // keys that must not be served, and since when; persisted under damagedPrefix
 	now     func() time.Time
 	log     zerolog.Logger
 
@@ -36,15 +37,21 @@ type epoch int
 
 // openDurability reads what earlier processes have marked.
 func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Options) (*durability, error) {
-	d := &durability{driver: driver, unknown: true, now: opts.Now, log: opts.Log}
+	d := &durability{driver: driver, remote: driver.Remote(), unknown: true, now: opts.Now, log: opts.Log}
 	d.flushes = flusher{tasks: tasks, sync: d.sync}
+
+	if d.remote {
+		d.unknown = false
+
+		return d, nil
+	}
 
 	for info, err := range driver.List(ctx, damagedPrefix, "") {
 		if err != nil {
 			return nil, fmt.Errorf("list damaged blobs: %w", err)
 		}
 
-		d.damaged.Store(splitDamagedKey(info.Key), nil)
+		d.damaged.Store(splitDamagedKey(info.Key), info.Modified)
 	}
 
 	info, err := driver.Stat(ctx, flushFailed)
@@ -88,6 +95,10 @@ func (d *durability) wrote(ctx context.Context, key string, begun epoch) error {
 }
 
 func (d *durability) add(key string) {
+	if d.remote {
+		return
+	}
+
 	if len(d.dirty) == 0 {
 		d.since = d.now()
 	}
@@ -160,7 +171,13 @@ func (d *durability) settleIdle(ctx context.Context) error {
 // flush returns when all that was written before the call is on disk.
 //
 // Errors: ErrDamaged, as settle.
-func (d *durability) flush(ctx context.Context) error { return d.flushes.flush(ctx) }
+func (d *durability) flush(ctx context.Context) error {
+	if d.remote {
+		return nil
+	}
+
+	return d.flushes.flush(ctx)
+}
 
 // sync is one flush. A failed one is final for all that was written and that no
 // earlier one had covered: the kernel drops those pages, and the next flush would
@@ -193,7 +210,7 @@ func (d *durability) lose(ctx context.Context) {
 
 	lost := slices.Compact(slices.Sorted(slices.Values(d.dirty)))
 	for _, key := range lost {
-		d.damaged.Store(key, nil)
+		d.damaged.Store(key, d.now())
 	}
 
 	d.dirty = nil
@@ -202,7 +219,7 @@ func (d *durability) lose(ctx context.Context) {
 	d.failed = d.now()
 	d.mu.Unlock()
 
-	if err := d.driver.Put(ctx, flushFailed, nil); err != nil {
+	if _, err := d.driver.Put(ctx, flushFailed, nil); err != nil {
 		d.log.Error().Err(err).Msg("that a flush failed could not be written down: do not resume uploads after a restart")
 	}
 
@@ -213,7 +230,7 @@ func (d *durability) lose(ctx context.Context) {
 
 // markDamaged makes a blob unreadable until its bytes are pushed again.
 func (d *durability) markDamaged(ctx context.Context, key, why string) {
-	if _, known := d.damaged.Swap(key, nil); !known {
+	if _, known := d.damaged.Swap(key, d.now()); !known {
 		d.persistDamage(ctx, key, why)
 	}
 }
@@ -221,13 +238,26 @@ func (d *durability) markDamaged(ctx context.Context, key, why string) {
 func (d *durability) persistDamage(ctx context.Context, key, why string) {
 	d.log.Error().Str("blob", key).Str("why", why).Msg("blob is damaged; a push of the same digest heals it")
 
-	if err := d.driver.Put(ctx, damagedKey(key), nil); err != nil {
+	if d.remote {
+		return
+	}
+
+	if _, err := d.driver.Put(ctx, damagedKey(key), nil); err != nil {
 		d.log.Error().Err(err).Str("blob", key).Msg("damage is remembered until zot stops, but could not be written down")
 	}
 }
 
+// damagedFor is how long a mark counts where others may heal the blob without our
+// noticing. If nobody has, the next read marks it again.
+const damagedFor = 10 * time.Second
+
 func (d *durability) isDamaged(key string) bool {
-	_, damaged := d.damaged.Load(key)
+	since, damaged := d.damaged.Load(key)
+	if damaged && d.remote && d.now().Sub(since.(time.Time)) > damagedFor { //nolint:forcetypeassert // we put it
+		d.damaged.CompareAndDelete(key, since)
+
+		return false
+	}
 
 	return damaged
 }
@@ -238,8 +268,10 @@ func (d *durability) healed(ctx context.Context, key string) error {
 		return nil
 	}
 
-	if err := d.driver.Delete(ctx, damagedKey(key)); err != nil {
-		return fmt.Errorf("forget that %s was damaged: %w", key, err)
+	if !d.remote {
+		if err := d.driver.Delete(ctx, damagedKey(key)); err != nil {
+			return fmt.Errorf("forget that %s was damaged: %w", key, err)
+		}
 	}
 
 	d.damaged.Delete(key)

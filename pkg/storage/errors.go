@@ -43,6 +43,10 @@ var (
 	// checkpoint from what it knows, and tries again.
 	ErrLogLost = errors.New("log is not as it was left")
 
+	// ErrUploadLost: an upload has lost bytes that it had said were kept. It goes on
+	// from what was saved.
+	ErrUploadLost = errors.New("upload has lost bytes")
+
 	// ErrCacheMiss: a cache does not know a digest.
 	ErrCacheMiss = cache.ErrMiss
 )

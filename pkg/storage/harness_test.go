@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
@@ -89,12 +90,12 @@ func (l *spyLog) Append(ctx context.Context, records []storage.Record) error {
 	return l.Log.Append(ctx, records)
 }
 
-func (l *spyLog) Refresh(ctx context.Context, seq uint64) (storage.Changes, error) {
+func (l *spyLog) Refresh(ctx context.Context, seq uint64, since time.Time) (storage.Changes, error) {
 	if tell := l.spy.onRefresh; tell != nil {
 		tell()
 	}
 
-	return l.Log.Refresh(ctx, seq)
+	return l.Log.Refresh(ctx, seq, since)
 }
 
 // inOrder returns a driver over memory that fails the test if a record is appended
@@ -138,3 +139,6 @@ func keysNamed(prefix string, records []storage.Record) []string {
 
 	return keys
 }
+
+// errorOf drops where something was put.
+func errorOf(_ string, err error) error { return err }

@@ -21,11 +21,31 @@ func BlobKey(repo RepoName, dgst digest.Digest) string {
 	return string(repo) + "/blobs/" + dgst.Algorithm().String() + "/" + dgst.Encoded()
 }
 
-// uploadKey is where an upload's bytes lie until it is finished.
-func uploadKey(repo RepoName, id string) string { return string(repo) + "/.uploads/" + id }
+// placedKey is where exactly a blob lies: at a place ("" = nothing is known) that the
+// driver has named (Info).
+func placedKey(repo RepoName, dgst digest.Digest, at string) string {
+	if at == "" {
+		return BlobKey(repo, dgst)
+	}
 
-// splitBlobKey is the inverse of BlobKey.
-func splitBlobKey(key string) (RepoName, digest.Digest, bool) {
+	return BlobKey(repo, dgst) + "/" + at
+}
+
+// placeOf is the place that a driver has named for the object at key, "" if none.
+func placeOf(key, placed string) string {
+	at, ok := strings.CutPrefix(placed, key+"/")
+	if !ok {
+		return ""
+	}
+
+	return at
+}
+
+// UploadKey is where an upload's bytes lie until it is finished.
+func UploadKey(repo RepoName, id string) string { return string(repo) + "/.uploads/" + id }
+
+// SplitBlobKey is the inverse of BlobKey.
+func SplitBlobKey(key string) (RepoName, digest.Digest, bool) {
 	repo, rest, ok := cutLast(key, "/blobs/")
 	if !ok {
 		return "", "", false

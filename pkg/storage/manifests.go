@@ -8,13 +8,14 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 )
 
 // StatManifest implements Manifests.
 func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) (Descriptor, error) {
 	var found Descriptor
 
-	err := s.repos.with(ctx, repo, func(r *repository) error {
+	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
 		record, err := r.visible.Load().resolve(ref)
 		if err != nil {
 			return err
@@ -33,7 +34,7 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (Manifest, error) {
 	var found Manifest
 
-	err := s.repos.with(ctx, repo, func(r *repository) error {
+	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
 		record, err := r.visible.Load().resolve(ref)
 		if err != nil {
 			return err
@@ -48,6 +49,16 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	return found, err
 }
 
+// withReferenced calls use with the repository as ref asks for: what a tag points to may
+// change at any moment, what a digest names may not.
+func (s *Store) withReferenced(ctx context.Context, repo RepoName, ref Reference, use func(*repository) error) error {
+	if ref.Tag != "" {
+		return s.repos.with(ctx, repo, s.repos.now(), use)
+	}
+
+	return s.repos.known(ctx, repo, use)
+}
+
 // manifestError says what it means that the bytes of a manifest that was committed
 // cannot be read.
 func manifestError(ref Reference, err error) error {
@@ -58,22 +69,12 @@ func manifestError(ref Reference, err error) error {
 	return err
 }
 
-func (s *Store) readManifest(ctx context.Context, r *repository, record *ManifestRecord) (body []byte, err error) {
-	object, err := s.open(ctx, r, record.Digest, Whole)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, object.Close()) }()
-
-	var buf bytes.Buffer
-
-	buf.Grow(int(object.Size) + bytes.MinRead) // so that ReadFrom need not grow it to see the end
-
-	if _, err := buf.ReadFrom(object.Body); err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", record.Digest, err)
+func (s *Store) readManifest(ctx context.Context, r *repository, record *ManifestRecord) ([]byte, error) {
+	if s.remote {
+		return s.readKept(ctx, r, record.Digest)
 	}
 
-	return buf.Bytes(), nil
+	return s.readWhole(ctx, r, record.Digest)
 }
 
 func (m *ManifestRecord) descriptor() Descriptor {
@@ -93,7 +94,7 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		return Descriptor{}, err
 	}
 
-	err = s.repos.with(ctx, put.Repo, func(r *repository) error {
+	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
 		if err := s.checkNamed(ctx, r, record); err != nil {
 			return err
 		}
@@ -142,27 +143,32 @@ func checkPut(put *ManifestPut) (*ManifestRecord, error) {
 //
 // Errors: *MissingError, *ManifestError.
 func (s *Store) checkNamed(ctx context.Context, r *repository, record *ManifestRecord) error {
-	missing := &MissingError{}
-
-	for i := range record.Blobs {
-		if err := s.checkRef(ctx, r, &record.Blobs[i], missing); err != nil {
-			return err
-		}
-	}
-
 	st := r.visible.Load()
 
-	for i := range record.Manifests {
+	err := s.each(len(record.Blobs), func(i int) error { return s.checkRef(ctx, r, &record.Blobs[i]) })
+	if err != nil {
+		return err
+	}
+
+	err = s.each(len(record.Manifests), func(i int) error {
 		child := &record.Manifests[i]
 		if _, ok := st.manifests.Get(child.Digest); !ok {
-			missing.Digests = append(missing.Digests, child.Digest)
 			child.Size = -1
 
-			continue
+			return nil
 		}
 
-		if err := s.checkRef(ctx, r, child, missing); err != nil {
-			return err
+		return s.checkRef(ctx, r, child)
+	})
+	if err != nil {
+		return err
+	}
+
+	missing := &MissingError{}
+
+	for _, named := range slices.Concat(record.Blobs, record.Manifests) {
+		if named.Size < 0 && !named.elsewhere {
+			missing.Digests = append(missing.Digests, named.Digest)
 		}
 	}
 
@@ -173,26 +179,47 @@ func (s *Store) checkNamed(ctx context.Context, r *repository, record *ManifestR
 	return nil
 }
 
-func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref, missing *MissingError) error {
-	size, err := s.stat(ctx, r, named.Digest)
-	if err == nil && size != named.Size {
+// lookupsAtOnce is how many requests one manifest may have under way at once.
+const lookupsAtOnce = 8
+
+// each calls work with 0 to n-1, concurrently where it waits for a network.
+func (s *Store) each(n int, work func(i int) error) error {
+	var group errgroup.Group
+
+	group.SetLimit(lookupsAtOnce)
+
+	for i := range n {
+		if s.remote && n > 1 {
+			group.Go(func() error { return work(i) })
+		} else if err := work(i); err != nil {
+			return err
+		}
+	}
+
+	return group.Wait()
+}
+
+// checkRef says where named is and whether it has the size that the manifest says; -1
+// is set if it is not there.
+func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
+	info, err := s.stat(ctx, r, named.Digest)
+	if err == nil && info.Size != named.Size {
 		err = s.verify(ctx, r, named.Digest) // which of the two is wrong?
 	}
 
 	switch {
 	case errors.Is(err, ErrBlobUnknown) || errors.Is(err, ErrDamaged):
 		named.Size = -1
-		if !named.elsewhere {
-			missing.Digests = append(missing.Digests, named.Digest)
-		}
 
 		return nil
 	case err != nil:
 		return err
-	case size != named.Size:
+	case info.Size != named.Size:
 		return &ManifestError{Reason: fmt.Sprintf(
-			"it says that %s is %d bytes long, but it is %d", named.Digest, named.Size, size)}
+			"it says that %s is %d bytes long, but it is %d", named.Digest, named.Size, info.Size)}
 	}
+
+	named.At = placeOf(BlobKey(r.name, named.Digest), info.Key)
 
 	return nil
 }
@@ -202,19 +229,47 @@ func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref, missing
 func (s *Store) writeManifest(ctx context.Context, r *repository, record *ManifestRecord, body []byte) error {
 	key := BlobKey(r.name, record.Digest)
 
-	if s.holds(ctx, key, record.Size) {
-		there, err := readObject(ctx, s.driver, key, MaxManifest)
-		if err == nil && bytes.Equal(there, body) {
-			return nil
-		}
+	if at, ok := s.hasManifest(ctx, r, record, body); ok {
+		record.At = at
+
+		return nil
 	}
 
 	begun := s.durability.writing(key)
-	if err := s.driver.Put(ctx, key, body); err != nil {
+
+	placed, err := s.driver.Put(ctx, key, body)
+	if err != nil {
 		return fmt.Errorf("write manifest %s: %w", record.Digest, err)
 	}
 
+	record.At = placeOf(key, placed)
+	s.bodies.put(record.Digest, body)
+
 	return s.durability.wrote(ctx, key, begun)
+}
+
+// hasManifest says whether the bytes of a manifest are in their place, and where that
+// is. In a bucket only what the state names is looked at: nothing else is sure to stay.
+func (s *Store) hasManifest(ctx context.Context, r *repository, record *ManifestRecord, body []byte) (at string, ok bool) {
+	if s.remote {
+		had, known := r.visible.Load().manifests.Get(record.Digest)
+		if !known {
+			return "", false
+		}
+
+		there, err := s.readManifest(ctx, r, had)
+
+		return had.At, err == nil && bytes.Equal(there, body)
+	}
+
+	key := BlobKey(r.name, record.Digest)
+	if !s.holds(ctx, key, record.Size) {
+		return "", false
+	}
+
+	there, err := readObject(ctx, s.driver, key, MaxManifest)
+
+	return "", err == nil && bytes.Equal(there, body)
 }
 
 // decidePut decides a push against the pending state: meanwhile a blob may have been
@@ -267,7 +322,7 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 
 // DeleteManifest implements Manifests.
 func (s *Store) DeleteManifest(ctx context.Context, repo RepoName, ref Reference, cond Precondition, who string) error {
-	return s.repos.with(ctx, repo, func(r *repository) error {
+	return s.repos.with(ctx, repo, s.repos.now(), func(r *repository) error {
 		if !r.visible.Load().exists() {
 			return ErrRepoUnknown
 		}

@@ -52,6 +52,7 @@ type ManifestRecord struct {
 	Digest       digest.Digest   `json:"digest"`
 	MediaType    string          `json:"mediaType"`
 	Size         int64           `json:"size"`
+	At           string          `json:"at,omitempty"`        // its place (Info)
 	Blobs        []Ref           `json:"blobs,omitempty"`     // config and layers
 	Manifests    []Ref           `json:"manifests,omitempty"` // children of an index
 	Subject      digest.Digest   `json:"subject,omitempty"`
@@ -66,7 +67,8 @@ type ManifestRecord struct {
 // Ref is what a manifest names.
 type Ref struct {
 	Digest digest.Digest `json:"digest"`
-	Size   int64         `json:"size"` // as verified; -1 = nobody has seen the bytes
+	Size   int64         `json:"size"`         // as verified; -1 = nobody has seen the bytes
+	At     string        `json:"at,omitempty"` // its place (Info)
 
 	elsewhere bool // a client does not push it; known only while a manifest is being put
 }

@@ -39,7 +39,7 @@ func (s *slowLoss) Sync(ctx context.Context) error {
 	return s.Driver.Sync(ctx)
 }
 
-func (s *slowLoss) Put(ctx context.Context, key string, body []byte) error {
+func (s *slowLoss) Put(ctx context.Context, key string, body []byte) (string, error) {
 	if strings.HasPrefix(key, "_damaged/") && s.written.CompareAndSwap(false, true) {
 		close(s.losing)
 		<-s.goOn

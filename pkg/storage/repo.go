@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // repository is one in memory: its log, and the state that the log folds to.
@@ -69,6 +71,12 @@ func (r *repository) load(ctx context.Context) error {
 
 	if err := next.foldTail(loaded.Tail); err != nil {
 		return err
+	}
+
+	if r.store.remote { // what the log has is durable, and nobody writes an index.json
+		r.publish(next)
+
+		return nil
 	}
 
 	if next, err = r.compare(ctx, next); err != nil {
@@ -161,10 +169,10 @@ func (s *state) foldTail(tail []Record) error {
 	return nil
 }
 
-// look takes in what others have changed. Every request on the repository begins
-// with it.
-func (r *repository) look(ctx context.Context) error {
-	changes, err := r.log.Refresh(ctx, r.visible.Load().seq)
+// look takes in what others have changed before since. Every request on the repository
+// begins with it.
+func (r *repository) look(ctx context.Context, since time.Time) error {
+	changes, err := r.log.Refresh(ctx, r.visible.Load().seq, since)
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", r.name, err)
 	}
@@ -188,7 +196,7 @@ func (r *repository) look(ctx context.Context) error {
 
 // takeRecords takes in what other processes have appended.
 func (r *repository) takeRecords(ctx context.Context) error {
-	changes, err := r.log.Refresh(ctx, r.visible.Load().seq)
+	changes, err := r.log.Refresh(ctx, r.visible.Load().seq, r.store.opts.Now())
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", r.name, err)
 	}
@@ -228,6 +236,26 @@ func (r *repository) publish(next *state) {
 	if next.seq > r.visible.Load().seq {
 		r.visible.Store(next)
 	}
+}
+
+// checkShown says whether a blob was deleted. One that seems so may have been pushed
+// again, to another replica.
+//
+// Errors: ErrBlobUnknown.
+func (r *repository) checkShown(ctx context.Context, dgst digest.Digest) error {
+	if !r.visible.Load().isHidden(dgst) {
+		return nil
+	}
+
+	if err := r.look(ctx, r.store.opts.Now()); err != nil {
+		return err
+	}
+
+	if r.visible.Load().isHidden(dgst) {
+		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+	}
+
+	return nil
 }
 
 // close lets go of the log. No call is under way.

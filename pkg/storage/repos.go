@@ -40,11 +40,40 @@ type place struct {
 	err   error
 	users int
 	last  int64
+	left  time.Time // when the last of users left
 }
 
-// with calls use with the repository, loaded and up to date. The repository is valid
-// only until use returns.
-func (rs *repos) with(ctx context.Context, name RepoName, use func(*repository) error) error {
+// Staleness is how old the state may be from which a replica answers what holds for a
+// while anyway: whether a blob is there, or a manifest by its digest. Tags and lists are
+// never older than the request.
+const Staleness = 4 * time.Second
+
+// now is for with: nothing older than the request will do.
+func (rs *repos) now() time.Time { return rs.store.opts.Now() }
+
+// recent is for with: what was so a moment ago will do.
+func (rs *repos) recent() time.Time { return rs.now().Add(-Staleness) }
+
+// known calls use with the repository as it was a moment ago. Where that does not know
+// what use asks for, another replica may: use is called again, with what is there now.
+func (rs *repos) known(ctx context.Context, name RepoName, use func(*repository) error) error {
+	err := rs.with(ctx, name, rs.recent(), use)
+	if !rs.store.remote || !isUnknown(err) {
+		return err
+	}
+
+	return rs.with(ctx, name, rs.now(), use)
+}
+
+func isUnknown(err error) bool {
+	var missing *MissingError
+
+	return errors.Is(err, ErrManifestUnknown) || errors.Is(err, ErrRepoUnknown) || errors.As(err, &missing)
+}
+
+// with calls use with the repository, loaded, as it was at since or later. The
+// repository is valid only until use returns.
+func (rs *repos) with(ctx context.Context, name RepoName, since time.Time, use func(*repository) error) error {
 	p := rs.enter(name)
 	defer rs.leave(name, p)
 
@@ -58,7 +87,7 @@ func (rs *repos) with(ctx context.Context, name RepoName, use func(*repository) 
 		return p.err
 	}
 
-	if err := p.repo.look(ctx); err != nil {
+	if err := p.repo.look(ctx, since); err != nil {
 		return err
 	}
 
@@ -91,7 +120,8 @@ func (rs *repos) load(name RepoName, p *place) {
 }
 
 // leave ends a use. What could not be loaded, or does not exist, is not kept: names
-// that someone makes up must not fill the memory.
+// that someone makes up must not fill the memory. In a bucket asking again has its
+// price, and a first push asks again and again: there evict drops it, soon.
 func (rs *repos) leave(name RepoName, p *place) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -102,7 +132,9 @@ func (rs *repos) leave(name RepoName, p *place) {
 		return
 	}
 
-	if p.err != nil || !p.repo.visible.Load().exists() {
+	p.left = rs.now()
+
+	if p.err != nil || !rs.store.remote && !p.repo.visible.Load().exists() {
 		rs.drop(name, p)
 	}
 }
@@ -143,6 +175,12 @@ func (rs *repos) evict(limit int64) {
 
 	for name, p := range rs.loaded {
 		if !p.isReady() || p.repo == nil {
+			continue
+		}
+
+		if p.users == 0 && !p.repo.visible.Load().exists() && p.left.Before(rs.recent()) {
+			rs.drop(name, p)
+
 			continue
 		}
 
@@ -195,7 +233,7 @@ func (rs *repos) eachChanged(ctx context.Context, use func(r *repository, last t
 
 	for name, last := range changed {
 		group.Go(func() error {
-			err := rs.with(ctx, name, func(r *repository) error {
+			err := rs.with(ctx, name, time.Time{}, func(r *repository) error {
 				done, err := use(r, last)
 				if done && err == nil {
 					rs.forgetChange(name, last)

@@ -40,13 +40,28 @@ func newSessions(driver Driver, durability *durability, now func() time.Time) *s
 }
 
 // acquire returns the upload at key; the caller alone uses it until release or
-// forget.
+// forget. seen is how long the client was last told it is (-1 = unknown): if that was
+// another replica's word, ours is out of date.
 //
 // Errors: ErrUploadUnknown, ErrUploadBusy.
-func (s *sessions) acquire(ctx context.Context, key string) (*session, error) {
+func (s *sessions) acquire(ctx context.Context, key string, seen int64) (*session, error) {
 	found, err := s.occupy(key)
-	if found != nil || err != nil {
-		return found, err
+	if err != nil {
+		return nil, err
+	}
+
+	if found != nil && s.driver.Remote() && found.up.Size() != seen {
+		if err := found.up.Close(); err != nil {
+			s.free(key)
+
+			return nil, fmt.Errorf("close upload: %w", err)
+		}
+
+		found = nil
+	}
+
+	if found != nil {
+		return found, nil
 	}
 
 	if found, err = s.resume(ctx, key); err != nil {
@@ -94,13 +109,9 @@ func (s *sessions) sizeOf(key string) (int64, bool) {
 
 // resume opens an upload that is not in memory.
 func (s *sessions) resume(ctx context.Context, key string) (*session, error) {
-	info, err := s.driver.Stat(ctx, key)
-	if isNotExist(err) {
-		return nil, ErrUploadUnknown
-	}
-
+	begun, err := s.epochOf(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("resume upload: %w", err)
+		return nil, err
 	}
 
 	up, data, err := s.driver.ResumeUpload(ctx, key)
@@ -121,11 +132,32 @@ func (s *sessions) resume(ctx context.Context, key string) (*session, error) {
 
 	found := &session{
 		key: key, up: up, digester: digesterFrom(note, up.Size()), noted: note.Hashed,
-		epoch: s.durability.epochOf(info.Modified),
+		epoch: begun,
 	}
 	found.size.Store(up.Size())
 
 	return found, nil
+}
+
+// epochOf returns the epoch in which the bytes of an upload were written. In a bucket
+// there is only one.
+//
+// Errors: ErrUploadUnknown.
+func (s *sessions) epochOf(ctx context.Context, key string) (epoch, error) {
+	if s.driver.Remote() {
+		return s.durability.present(), nil
+	}
+
+	info, err := s.driver.Stat(ctx, key)
+	if isNotExist(err) {
+		return 0, ErrUploadUnknown
+	}
+
+	if err != nil {
+		return 0, fmt.Errorf("resume upload: %w", err)
+	}
+
+	return s.durability.epochOf(info.Modified), nil
 }
 
 func (s *sessions) free(key string) {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -56,6 +57,7 @@ type ref struct {
 	count   int
 	indexes int   // how many of them are indexes, naming a manifest
 	size    int64 // as verified; -1 = nobody has seen the bytes
+	at      string
 }
 
 func newState() *state {
@@ -121,15 +123,16 @@ func (s *state) resolve(reference Reference) (*ManifestRecord, error) {
 	return record, nil
 }
 
-// sizeOf returns the verified size of a manifest, or of what a manifest names.
-func (s *state) sizeOf(dgst digest.Digest) (int64, bool) {
+// lookup returns the verified size of a manifest, or of what a manifest names, and its
+// place, as far as that is known.
+func (s *state) lookup(dgst digest.Digest) (size int64, at string, known bool) {
 	if record, ok := s.manifests.Get(dgst); ok {
-		return record.Size, true
+		return record.Size, record.At, true
 	}
 
 	r, ok := s.refs.Get(dgst)
 
-	return r.size, ok && r.size >= 0
+	return r.size, r.at, ok && r.size >= 0
 }
 
 // inUse says whether deleting the bytes of dgst would break a manifest.
@@ -269,6 +272,7 @@ func (s *state) countRef(named Ref, n, indexes int) {
 	r.count += n
 	r.indexes += indexes
 	r.size = max(r.size, named.Size)
+	r.at = cmp.Or(named.At, r.at)
 
 	if r.count == 0 {
 		s.refs.Delete(named.Digest)

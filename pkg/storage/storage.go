@@ -31,6 +31,12 @@ type Blobs interface {
 	// the stored size is not what a manifest says.
 	OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest, rng Range) (*Object, error)
 
+	// BlobURL returns a URL from which a client can read the blob by itself for some
+	// minutes, ranges too; "" if it has to be read from here.
+	//
+	// Errors: ErrBlobUnknown.
+	BlobURL(ctx context.Context, repo RepoName, dgst digest.Digest) (string, error)
+
 	// DeleteBlob hides a blob at once; its bytes go later.
 	//
 	// Errors: ErrBlobUnknown; ErrInUse if a manifest of repo names it.
@@ -54,6 +60,7 @@ type Chunk struct {
 	Body   io.Reader // nil = nothing to add
 	Offset int64     // where it starts in the blob; -1 = where the upload ends
 	Length int64     // bytes announced; -1 = unknown, up to the end of Body
+	Seen   int64     // how long the client was last told the upload is; -1 = unknown
 }
 
 // UploadStatus is where an upload stands.

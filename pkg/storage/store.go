@@ -13,16 +13,18 @@ import (
 
 // Options are the settings of one image store.
 type Options struct {
-	Log     zerolog.Logger
-	Sparse  bool             // take manifests that name what is not there
-	Buffers *Buffers         // memory that uploads share; nil = an own one of DefaultBuffers
-	Now     func() time.Time // nil = time.Now
+	Log      zerolog.Logger
+	Sparse   bool             // take manifests that name what is not there
+	Redirect bool             // let clients read blobs from the driver, if it can sign URLs
+	Buffers  *Buffers         // memory that uploads share; nil = an own one of DefaultBuffers
+	Now      func() time.Time // nil = time.Now
 }
 
 // Store is one image store: a Driver, a Cache of its own, and the engine over them.
 // It plays all the roles of storage.go. Its methods may be called concurrently.
 type Store struct {
 	driver Driver
+	remote bool // what the driver says
 	cache  Cache
 	opts   Options
 
@@ -35,6 +37,7 @@ type Store struct {
 	spare       sync.Map // digest to the key to link to where an older one takes no more links
 	cacheHealth *cacheHealth
 	cacheFull   atomic.Bool // all blobs are in the cache
+	bodies      *bodies
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -49,7 +52,10 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		opts.Buffers = NewBuffers(DefaultBuffers)
 	}
 
-	s := &Store{driver: driver, cache: cache, opts: opts, tasks: newTasks(ctx), placing: newKeyLocks()}
+	s := &Store{
+		driver: driver, remote: driver.Remote(), cache: cache, opts: opts,
+		tasks: newTasks(ctx), placing: newKeyLocks(), bodies: newBodies(maxBodies),
+	}
 	s.repos = newRepos(s)
 	s.cacheHealth = newCacheHealth(cache.Name(), opts)
 
@@ -58,7 +64,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		return nil, err
 	}
 
-	if s.catalog, err = openCatalog(ctx, driver); err != nil {
+	if s.catalog, err = openCatalog(ctx, driver, opts.Now); err != nil {
 		return nil, err
 	}
 
@@ -66,8 +72,11 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s.tasks.loop(s.keepSettled)
 	s.tasks.loop(s.keepCheckpoints)
-	s.tasks.loop(s.keepCacheFilled)
-	s.tasks.loop(s.keepCatalog)
+
+	if !s.remote { // a bucket has both by itself
+		s.tasks.loop(s.keepCacheFilled)
+		s.tasks.loop(s.keepCatalog)
+	}
 
 	return s, nil
 }
@@ -140,14 +149,20 @@ func (s *Store) report(what string, err error) {
 func (s *Store) checkpointDue(ctx context.Context) error {
 	return s.repos.eachChanged(ctx, func(r *repository, last time.Time) (bool, error) {
 		if !r.isCovered() && !r.checkpointDue(last, s.opts.Now()) {
-			return false, nil
+			return s.remote, nil // nothing comes due there by waiting
 		}
 
 		return s.checkpoint(ctx, r)
 	})
 }
 
+// checkpointAll leaves nothing behind that only this process knows. A bucket has it
+// already.
 func (s *Store) checkpointAll(ctx context.Context) error {
+	if s.remote {
+		return nil
+	}
+
 	err := s.repos.eachChanged(ctx, func(r *repository, _ time.Time) (bool, error) { return s.checkpoint(ctx, r) })
 	if err != nil {
 		return fmt.Errorf("write checkpoints: %w", err)

@@ -62,6 +62,11 @@ func (s *Stores) OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 	return s.of(repo).OpenBlob(ctx, repo, dgst, rng)
 }
 
+// BlobURL implements Blobs.
+func (s *Stores) BlobURL(ctx context.Context, repo RepoName, dgst digest.Digest) (string, error) {
+	return s.of(repo).BlobURL(ctx, repo, dgst)
+}
+
 // DeleteBlob implements Blobs.
 func (s *Stores) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Digest, who string) error {
 	return s.of(repo).DeleteBlob(ctx, repo, dgst, who)

@@ -18,7 +18,7 @@ func (s *Store) ListTags(ctx context.Context, repo RepoName, after Tag, n int) (
 		more bool
 	)
 
-	err := s.repos.with(ctx, repo, func(r *repository) error {
+	err := s.repos.with(ctx, repo, s.repos.now(), func(r *repository) error {
 		st := r.visible.Load()
 		if !st.exists() {
 			return ErrRepoUnknown
@@ -60,7 +60,7 @@ func (s *Store) ListReferrers(ctx context.Context, repo RepoName, query Referrer
 		more  bool
 	)
 
-	err := s.repos.with(ctx, repo, func(r *repository) (err error) {
+	err := s.repos.with(ctx, repo, s.repos.now(), func(r *repository) (err error) {
 		found, more, err = s.referrersPage(ctx, r, query)
 
 		return err

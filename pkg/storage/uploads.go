@@ -36,8 +36,8 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 		return UploadStatus{}, err
 	}
 
-	id := uuid.NewString()
-	key := uploadKey(repo, id)
+	id := s.driver.NameUpload(repo)
+	key := UploadKey(repo, id)
 
 	begun := s.durability.present()
 
@@ -59,13 +59,13 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 // StatUpload implements Uploads.
 func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (UploadStatus, error) {
 	status := UploadStatus{ID: id}
-	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+	err := s.withUpload(ctx, repo, id, -1, func(session *session) (over bool, err error) {
 		status.Size = session.up.Size()
 
 		return false, nil
 	})
 
-	if size, busy := s.sessions.sizeOf(uploadKey(repo, id)); busy && errors.Is(err, ErrUploadBusy) {
+	if size, busy := s.sessions.sizeOf(UploadKey(repo, id)); busy && errors.Is(err, ErrUploadBusy) {
 		return UploadStatus{ID: id, Size: size}, nil // a client asks while its broken request still hangs
 	}
 
@@ -75,8 +75,10 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 // AppendUpload implements Uploads.
 func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error) {
 	status := UploadStatus{ID: id}
-	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
+		session.expect("", chunk)
 		err = s.append(ctx, session, chunk)
+		err = errors.Join(err, s.saveDue(ctx, session))
 		status.Size = session.up.Size()
 
 		return false, err
@@ -90,10 +92,12 @@ func (s *Store) FinishUpload(
 	ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string,
 ) (int64, error) {
 	size := int64(0)
-	err := s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
+		session.expect(BlobKey(repo, dgst), chunk)
+
 		if err := s.append(ctx, session, chunk); err != nil {
-			return false, err
+			return false, errors.Join(err, s.saveDue(ctx, session))
 		}
 
 		size = session.up.Size()
@@ -109,7 +113,7 @@ func (s *Store) FinishUpload(
 			return false, err
 		}
 
-		return true, s.repos.with(ctx, repo, func(r *repository) error {
+		return true, s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
 			return s.place(ctx, r, dgst, session, who)
 		})
 	})
@@ -119,22 +123,22 @@ func (s *Store) FinishUpload(
 
 // CancelUpload implements Uploads.
 func (s *Store) CancelUpload(ctx context.Context, repo RepoName, id string) error {
-	return s.withUpload(ctx, repo, id, func(session *session) (over bool, err error) {
+	return s.withUpload(ctx, repo, id, -1, func(session *session) (over bool, err error) {
 		return true, session.up.Abort(ctx)
 	})
 }
 
 // withUpload calls use with an upload that nobody else uses meanwhile. An upload that
 // is said to be over, and of which something is left because that failed, can be
-// resumed.
+// resumed. seen is as in Chunk.
 func (s *Store) withUpload(
-	ctx context.Context, repo RepoName, id string, use func(*session) (over bool, err error),
+	ctx context.Context, repo RepoName, id string, seen int64, use func(*session) (over bool, err error),
 ) error {
 	if _, err := uuid.Parse(id); err != nil || len(id) != len(uuid.Nil.String()) {
 		return fmt.Errorf("%w: %q", ErrUploadUnknown, id)
 	}
 
-	session, err := s.sessions.acquire(ctx, uploadKey(repo, id))
+	session, err := s.sessions.acquire(ctx, UploadKey(repo, id), seen)
 	if err != nil {
 		return err
 	}
@@ -144,7 +148,7 @@ func (s *Store) withUpload(
 	}
 
 	over, err := use(session)
-	if over {
+	if over || errors.Is(err, ErrUploadLost) {
 		return errors.Join(err, s.sessions.forget(session))
 	}
 
@@ -174,10 +178,6 @@ func (s *Store) append(ctx context.Context, session *session, chunk Chunk) error
 
 	err := (&copier{session: session, buffers: s.opts.Buffers, now: s.opts.Now}).copy(ctx, body)
 
-	if session.up.Size()-session.noted >= noteEvery {
-		err = errors.Join(err, session.save(ctx))
-	}
-
 	if err != nil || chunk.Length < 0 {
 		return err
 	}
@@ -197,6 +197,31 @@ func checkLength(chunk Chunk, came int64) error {
 	}
 
 	return nil
+}
+
+// expect tells the driver what is known of the bytes to come.
+func (session *session) expect(dst string, chunk Chunk) {
+	size := session.up.Size()
+
+	switch {
+	case chunk.Length > 0:
+		size += chunk.Length
+	case chunk.Body != nil && chunk.Length < 0:
+		size = -1
+	}
+
+	session.up.Expect(dst, size)
+}
+
+// saveDue saves what should not be lost with this process: in a bucket whatever a client
+// is told is kept, even a client that has gone.
+func (s *Store) saveDue(ctx context.Context, session *session) error {
+	behind := session.up.Size() - session.noted
+	if behind < noteEvery && !(s.remote && behind > 0) {
+		return nil
+	}
+
+	return session.save(context.WithoutCancel(ctx))
 }
 
 // save keeps the hash state with the upload.

@@ -31,7 +31,7 @@ func TestFailedFlushIsTold(t *testing.T) {
 func TestSyncWithoutCommit(t *testing.T) {
 	root := openTemp(t)
 	root.commit = false
-	must(t, root.Put(t.Context(), "a/b", nil))
+	must(t, errorOf(root.Put(t.Context(), "a/b", nil)))
 	must(t, root.Sync(t.Context()))
 
 	if root.flush.flushes != 0 {
@@ -67,11 +67,11 @@ func TestFlushFileByFile(t *testing.T) {
 	}
 
 	Convey("Given a root without syncfs", t, func() {
-		So(root.Put(t.Context(), "a/b/c", nil), ShouldBeNil)
+		So(errorOf(root.Put(t.Context(), "a/b/c", nil)), ShouldBeNil)
 		So(synced(), ShouldResemble, []string{".", "_tmp", "a", "a/b", "a/b/c"})
 		So(synced(), ShouldBeEmpty)
 
-		So(root.Link(t.Context(), "a/b/c", "a/d"), ShouldBeNil)
+		So(errorOf(root.Link(t.Context(), "a/b/c", "a/d")), ShouldBeNil)
 		So(synced(), ShouldResemble, []string{"a", "a/d"})
 
 		So(root.Delete(t.Context(), "a/d"), ShouldBeNil)
@@ -80,7 +80,7 @@ func TestFlushFileByFile(t *testing.T) {
 		up, err := root.CreateUpload(t.Context(), "a/.uploads/1")
 		So(err, ShouldBeNil)
 		So(up.Append(t.Context(), []byte("x")), ShouldBeNil)
-		So(up.Commit(t.Context(), "a/e"), ShouldBeNil)
+		So(errorOf(up.Commit(t.Context(), "a/e")), ShouldBeNil)
 		So(synced(), ShouldContain, "a/e")
 	})
 }

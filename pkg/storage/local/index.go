@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,7 +49,7 @@ func (l *repoLog) TookIndex(version any) {
 
 // Refresh looks at index.json with one stat. A second one, under the lock, decides
 // if that is news: what the first saw may be older than what we wrote since.
-func (l *repoLog) Refresh(context.Context, uint64) (storage.Changes, error) {
+func (l *repoLog) Refresh(context.Context, uint64, time.Time) (storage.Changes, error) {
 	now, err := identify(l.indexPath())
 	if err == nil && l.knows(now) {
 		return storage.Changes{}, nil

@@ -129,6 +129,9 @@ func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 // ID is the random string that was put into the root when it was new.
 func (r *Root) ID() string { return r.id }
 
+// Remote is false: a directory has one process, and asking it costs next to nothing.
+func (r *Root) Remote() bool { return false }
+
 // Close gives the root to the next process.
 func (r *Root) Close() error {
 	var errs []error

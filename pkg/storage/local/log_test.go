@@ -165,7 +165,7 @@ func TestLogFiles(t *testing.T) {
 		})
 
 		Convey("an oci-layout that is there stays", func() {
-			So(root.Put(t.Context(), "a/oci-layout", []byte("foreign")), ShouldBeNil)
+			So(errorOf(root.Put(t.Context(), "a/oci-layout", []byte("foreign"))), ShouldBeNil)
 			mustAppend(t, l, 1)
 
 			layout, err := os.ReadFile(filepath.Join(root.path, "a/oci-layout"))
@@ -276,7 +276,7 @@ func TestRefreshIsCheap(t *testing.T) {
 	mustCheckpoint(t, l, 1)
 
 	allocs := testing.AllocsPerRun(100, func() {
-		if changes, err := l.Refresh(t.Context(), 1); err != nil || changes.Index {
+		if changes, err := l.Refresh(t.Context(), 1, time.Now()); err != nil || changes.Index {
 			t.Errorf("%+v, %v", changes, err)
 		}
 	})
@@ -303,7 +303,7 @@ func TestRefreshDuringCheckpoints(t *testing.T) {
 			default:
 			}
 
-			if changes, err := l.Refresh(t.Context(), 0); err != nil || changes.Index {
+			if changes, err := l.Refresh(t.Context(), 0, time.Now()); err != nil || changes.Index {
 				done <- fmt.Errorf("%+v: %w", changes, err)
 
 				return

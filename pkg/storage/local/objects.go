@@ -94,34 +94,34 @@ func rangeOf(file *os.File, rng storage.Range) (*storage.Object, error) {
 }
 
 // Put writes the file of a key.
-func (r *Root) Put(_ context.Context, key string, body []byte) error {
+func (r *Root) Put(_ context.Context, key string, body []byte) (string, error) {
 	path, err := r.file(key)
 	if err != nil {
-		return err
+		return "", err
 	}
 
 	temp, err := r.writeTemp(whole(body))
 	if err != nil {
-		return keyError("put", key, err)
+		return "", keyError("put", key, err)
 	}
 
 	if err := r.place(temp, path); err != nil {
-		return keyError("put", key, err)
+		return "", keyError("put", key, err)
 	}
 
-	return nil
+	return key, nil
 }
 
 // Link makes a hard link, in place of what is at dst.
-func (r *Root) Link(_ context.Context, src, dst string) error {
+func (r *Root) Link(_ context.Context, src, dst string) (string, error) {
 	from, err := r.file(src)
 	if err != nil {
-		return err
+		return "", err
 	}
 
 	to, err := r.file(dst)
 	if err != nil {
-		return err
+		return "", err
 	}
 
 	err = hardLink(from, to)
@@ -134,12 +134,12 @@ func (r *Root) Link(_ context.Context, src, dst string) error {
 	}
 
 	if err != nil {
-		return keyError("link", src+" to "+dst, unsupported(err))
+		return "", keyError("link", src+" to "+dst, unsupported(err))
 	}
 
 	r.flush.wrote(to, filepath.Dir(to))
 
-	return nil
+	return dst, nil
 }
 
 // hardLink links the file that from leads to, not a symbolic link itself.

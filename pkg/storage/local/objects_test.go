@@ -19,7 +19,7 @@ import (
 func TestOpenGivesFiles(t *testing.T) {
 	Convey("Given an object", t, func() {
 		root := openTemp(t)
-		So(root.Put(t.Context(), "a/b", []byte("0123456789")), ShouldBeNil)
+		So(errorOf(root.Put(t.Context(), "a/b", []byte("0123456789"))), ShouldBeNil)
 
 		open := func(rng storage.Range) *storage.Object {
 			object, err := root.Open(t.Context(), "a/b", rng)
@@ -46,10 +46,10 @@ func TestOpenGivesFiles(t *testing.T) {
 
 func TestLinkSharesInode(t *testing.T) {
 	root := openTemp(t)
-	must(t, root.Put(t.Context(), "a/1", []byte("one")))
-	must(t, root.Put(t.Context(), "b/1", []byte("other")))
-	must(t, root.Link(t.Context(), "a/1", "b/1"))
-	must(t, root.Link(t.Context(), "a/1", "c/1"))
+	must(t, errorOf(root.Put(t.Context(), "a/1", []byte("one"))))
+	must(t, errorOf(root.Put(t.Context(), "b/1", []byte("other"))))
+	must(t, errorOf(root.Link(t.Context(), "a/1", "b/1")))
+	must(t, errorOf(root.Link(t.Context(), "a/1", "c/1")))
 
 	for _, key := range []string{"b/1", "c/1"} {
 		same, err := sameFile(filepath.Join(root.path, "a/1"), filepath.Join(root.path, key))
@@ -88,7 +88,7 @@ func TestLongKeys(t *testing.T) {
 
 	must(t, root.Delete(t.Context(), key))
 
-	if err := root.Put(t.Context(), key, nil); err == nil {
+	if _, err := root.Put(t.Context(), key, nil); err == nil {
 		t.Error("Put succeeded")
 	}
 
@@ -101,7 +101,7 @@ func TestListLeavesOut(t *testing.T) {
 		ctx := t.Context()
 		path := func(key string) string { return filepath.Join(root.path, key) }
 
-		So(root.Put(ctx, "a/blobs/sha256/00", []byte("blob")), ShouldBeNil)
+		So(errorOf(root.Put(ctx, "a/blobs/sha256/00", []byte("blob"))), ShouldBeNil)
 		So(os.MkdirAll(path("a/.zot"), 0o700), ShouldBeNil)
 		So(os.WriteFile(path("a/.zot/journal-x"), nil, 0o600), ShouldBeNil)
 		So(os.MkdirAll(path("lost+found"), 0), ShouldBeNil)
@@ -121,7 +121,7 @@ func TestListLeavesOut(t *testing.T) {
 		})
 
 		Convey("a link to a link is a link to the file", func() {
-			So(root.Link(ctx, "a/blobs/sha256/link", "b/copy"), ShouldBeNil)
+			So(errorOf(root.Link(ctx, "a/blobs/sha256/link", "b/copy")), ShouldBeNil)
 
 			stat, err := os.Lstat(path("b/copy"))
 			So(err, ShouldBeNil)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/uuid"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -20,6 +22,9 @@ const uploadsDir = ".uploads"
 const writebackStep = 8 << 20
 
 func isUpload(path string) bool { return filepath.Base(filepath.Dir(path)) == uploadsDir }
+
+// NameUpload returns a random id.
+func (r *Root) NameUpload(storage.RepoName) string { return uuid.NewString() }
 
 // CreateUpload makes an empty file.
 //
@@ -91,6 +96,9 @@ func (u *upload) check() error {
 	return nil
 }
 
+// Expect has no use for what it is told: one file is as good as another.
+func (u *upload) Expect(string, int64) {}
+
 func (u *upload) Append(ctx context.Context, p []byte) error {
 	if err := errors.Join(u.check(), ctx.Err()); err != nil {
 		return err
@@ -153,21 +161,21 @@ func (u *upload) Reader(_ context.Context, offset int64) (io.ReadCloser, error) 
 
 // Commit renames the file. The note goes first: without it an upload that could not
 // be renamed is hashed again, whereas a note without an upload would stay for good.
-func (u *upload) Commit(_ context.Context, dst string) error {
+func (u *upload) Commit(_ context.Context, dst string) (string, error) {
 	path, err := u.root.file(dst)
 	if err != nil {
-		return err
+		return "", err
 	}
 
 	if err := errors.Join(u.check(), removeFile(noteFile(u.path))); err != nil {
-		return err
+		return "", err
 	}
 
 	if err := u.root.rename(u.path, path); err != nil {
-		return fmt.Errorf("commit upload %s: %w", u.key, err)
+		return "", fmt.Errorf("commit upload %s: %w", u.key, err)
 	}
 
-	return u.Close()
+	return dst, u.Close()
 }
 
 func (u *upload) Abort(ctx context.Context) error {

@@ -66,7 +66,7 @@ func TestNotes(t *testing.T) {
 		Convey("it goes with the upload", func() {
 			up, _, err := root.ResumeUpload(ctx, testUpload)
 			So(err, ShouldBeNil)
-			So(up.Commit(ctx, "a/b"), ShouldBeNil)
+			So(errorOf(up.Commit(ctx, "a/b")), ShouldBeNil)
 			So(exists(noteFile(path)), ShouldBeFalse)
 		})
 	})

@@ -35,6 +35,12 @@ func (d driverUnderTest) must(err error) {
 	}
 }
 
+// mustPlaced is must for what says where it has put something.
+func (d driverUnderTest) mustPlaced(_ string, err error) {
+	d.T.Helper()
+	d.must(err)
+}
+
 func (d driverUnderTest) wantErr(err, want error) {
 	d.T.Helper()
 
@@ -55,7 +61,7 @@ func (d driverUnderTest) wantMissing(key string) {
 
 func (d driverUnderTest) mustPut(key, body string) {
 	d.T.Helper()
-	d.must(d.Put(d.T.Context(), key, []byte(body)))
+	d.mustPlaced(d.Put(d.T.Context(), key, []byte(body)))
 }
 
 // wantBody checks what key holds, by Stat and by Open.
@@ -254,7 +260,7 @@ func (d driverUnderTest) mustCheckpoint(log storage.Log, seq uint64, state, inde
 func (d driverUnderTest) refresh(log storage.Log, seq uint64) storage.Changes {
 	d.T.Helper()
 
-	changes, err := log.Refresh(d.T.Context(), seq)
+	changes, err := log.Refresh(d.T.Context(), seq, time.Now())
 	d.must(err)
 
 	return changes

@@ -27,7 +27,7 @@ func (d driverUnderTest) testReopenID() {
 
 func (d driverUnderTest) testReopenObjects() {
 	d.mustPut("a/1", "one")
-	d.must(d.Link(d.T.Context(), "a/1", "b/1"))
+	d.mustPlaced(d.Link(d.T.Context(), "a/1", "b/1"))
 	d.mustPut("a/2", "two")
 	d.must(d.Delete(d.T.Context(), "a/2"))
 	d.reopen()
@@ -50,7 +50,7 @@ func (d driverUnderTest) testReopenUploads() {
 	}
 
 	d.mustAppend(up, "bytes")
-	d.must(up.Commit(d.T.Context(), "a/b"))
+	d.mustPlaced(up.Commit(d.T.Context(), "a/b"))
 	d.wantBody("a/b", "some bytes")
 }
 

@@ -14,7 +14,7 @@ func (d driverUnderTest) testUpload() {
 	d.mustAppend(up, "some ")
 	d.mustAppend(up, "")
 	d.mustAppend(up, "bytes")
-	d.must(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
+	d.mustPlaced(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
 	d.wantBody("a/blobs/sha256/00", "some bytes")
 	d.wantMissing(uploadKey)
 	d.must(up.Close())
@@ -25,13 +25,13 @@ func (d driverUnderTest) testUploadReplaces() {
 
 	up := d.mustCreate(uploadKey)
 	d.mustAppend(up, "new")
-	d.must(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
+	d.mustPlaced(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
 	d.wantBody("a/blobs/sha256/00", "new")
 }
 
 func (d driverUnderTest) testUploadEmpty() {
 	up := d.mustCreate(uploadKey)
-	d.must(up.Commit(d.T.Context(), "other/repo/blobs/sha256/00"))
+	d.mustPlaced(up.Commit(d.T.Context(), "other/repo/blobs/sha256/00"))
 	d.wantBody("other/repo/blobs/sha256/00", "")
 }
 
@@ -75,7 +75,7 @@ func (d driverUnderTest) testUploadResume() {
 	}
 
 	d.mustAppend(up, "and more")
-	d.must(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
+	d.mustPlaced(up.Commit(d.T.Context(), "a/blobs/sha256/00"))
 	d.wantBody("a/blobs/sha256/00", "some bytes, and more")
 	d.wantList("", "", "a/blobs/sha256/00")
 }
@@ -85,7 +85,7 @@ func (d driverUnderTest) testUploadOver() {
 	d.wantErr(err, fs.ErrNotExist)
 
 	up := d.mustCreate(uploadKey)
-	d.must(up.Commit(d.T.Context(), "a/b"))
+	d.mustPlaced(up.Commit(d.T.Context(), "a/b"))
 
 	_, _, err = d.ResumeUpload(d.T.Context(), uploadKey)
 	d.wantErr(err, fs.ErrNotExist)

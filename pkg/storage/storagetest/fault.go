@@ -201,12 +201,23 @@ func (f *Fault) List(ctx context.Context, prefix, after string) iter.Seq2[storag
 
 var errStopped = errors.New("loop ended")
 
-func (f *Fault) Put(ctx context.Context, key string, body []byte) error {
-	return f.run("put "+key, func() error { return f.inner.Put(ctx, key, body) })
+func (f *Fault) Put(ctx context.Context, key string, body []byte) (string, error) {
+	return f.place("put "+key, func() (string, error) { return f.inner.Put(ctx, key, body) })
 }
 
-func (f *Fault) Link(ctx context.Context, src, dst string) error {
-	return f.run("link "+dst, func() error { return f.inner.Link(ctx, src, dst) })
+func (f *Fault) Link(ctx context.Context, src, dst string) (string, error) {
+	return f.place("link "+dst, func() (string, error) { return f.inner.Link(ctx, src, dst) })
+}
+
+// place does an operation that says where it has put something.
+func (f *Fault) place(name string, call func() (string, error)) (placed string, err error) {
+	err = f.run(name, func() (err error) {
+		placed, err = call()
+
+		return err
+	})
+
+	return placed, err
 }
 
 func (f *Fault) Delete(ctx context.Context, key string) error {
@@ -218,6 +229,8 @@ func (f *Fault) Sync(ctx context.Context) error {
 }
 
 func (f *Fault) ID() string { return f.inner.ID() }
+
+func (f *Fault) Remote() bool { return f.inner.Remote() }
 
 func (f *Fault) Close() error {
 	fail, _ := f.next("close")

@@ -6,9 +6,12 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"time"
 
 	"zotregistry.io/zot/pkg/storage"
 )
+
+func (f *Fault) NameUpload(repo storage.RepoName) string { return f.inner.NameUpload(repo) }
 
 func (f *Fault) CreateUpload(ctx context.Context, key string) (storage.Upload, error) {
 	var up storage.Upload
@@ -58,6 +61,8 @@ type faultUpload struct {
 	inner storage.Upload
 }
 
+func (u *faultUpload) Expect(dst string, size int64) { u.inner.Expect(dst, size) }
+
 func (u *faultUpload) Append(ctx context.Context, p []byte) error {
 	return u.f.run("append upload "+u.key, func() error { return u.inner.Append(ctx, p) })
 }
@@ -72,8 +77,8 @@ func (u *faultUpload) Reader(ctx context.Context, offset int64) (io.ReadCloser, 
 	return u.f.open("reader of upload "+u.key, func() (io.ReadCloser, error) { return u.inner.Reader(ctx, offset) })
 }
 
-func (u *faultUpload) Commit(ctx context.Context, dst string) error {
-	return u.f.run("commit upload "+u.key, func() error { return u.inner.Commit(ctx, dst) })
+func (u *faultUpload) Commit(ctx context.Context, dst string) (string, error) {
+	return u.f.place("commit upload "+u.key, func() (string, error) { return u.inner.Commit(ctx, dst) })
 }
 
 func (u *faultUpload) Abort(ctx context.Context) error {
@@ -182,13 +187,13 @@ func (l *faultLog) Append(ctx context.Context, records []storage.Record) error {
 
 // Refresh fails before it looks, in both modes: one that failed has told nothing, so
 // the next one tells it.
-func (l *faultLog) Refresh(ctx context.Context, seq uint64) (storage.Changes, error) {
+func (l *faultLog) Refresh(ctx context.Context, seq uint64, since time.Time) (storage.Changes, error) {
 	name := "refresh log " + l.prefix
 	if fail, _ := l.f.next(name); fail {
 		return storage.Changes{}, injected(name)
 	}
 
-	return l.inner.Refresh(ctx, seq)
+	return l.inner.Refresh(ctx, seq, since)
 }
 
 func (l *faultLog) Checkpoint(ctx context.Context, seq uint64, state, index func(io.Writer) error) error {

@@ -23,6 +23,9 @@ type Memory struct {
 	// errors.ErrUnsupported; 0 = no limit. Set it before use.
 	LinkLimit int
 
+	// Remote is what the drivers say of themselves. Set it before use.
+	Remote bool
+
 	// Now gives objects their time; NewMemory sets time.Now. Set it before use.
 	Now func() time.Time
 
@@ -164,6 +167,8 @@ func (d *memDriver) Sync(ctx context.Context) error {
 }
 
 func (d *memDriver) ID() string { return d.m.id }
+
+func (d *memDriver) Remote() bool { return d.m.Remote }
 
 func (d *memDriver) Close() error { return nil }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -195,7 +196,7 @@ func (j *memJournal) void(seq uint64) bool {
 
 // Refresh leaves out what this log itself appended, unless others have built on it:
 // it may not be durable yet.
-func (l *memLog) Refresh(ctx context.Context, seq uint64) (storage.Changes, error) {
+func (l *memLog) Refresh(ctx context.Context, seq uint64, _ time.Time) (storage.Changes, error) {
 	journal, leave, err := l.enter(ctx)
 	if err != nil {
 		return storage.Changes{}, err

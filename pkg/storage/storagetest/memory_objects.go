@@ -109,22 +109,22 @@ func (d *memDriver) keys(ctx context.Context, prefix, after string) ([]string, e
 	}), nil
 }
 
-func (d *memDriver) Put(ctx context.Context, key string, body []byte) error {
+func (d *memDriver) Put(ctx context.Context, key string, body []byte) (string, error) {
 	unlock, err := d.enter(ctx, key)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
 
 	d.m.set(key, &memObject{body: bytes.Clone(body), modified: d.m.Now()})
 
-	return nil
+	return key, nil
 }
 
-func (d *memDriver) Link(ctx context.Context, src, dst string) error {
+func (d *memDriver) Link(ctx context.Context, src, dst string) (string, error) {
 	unlock, err := d.enter(ctx, src, dst)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
 
@@ -132,16 +132,16 @@ func (d *memDriver) Link(ctx context.Context, src, dst string) error {
 
 	switch {
 	case object == nil:
-		return missing(src)
+		return "", missing(src)
 	case d.m.objects[dst] == object:
-		return nil
+		return dst, nil
 	case d.m.LinkLimit > 0 && object.links >= d.m.LinkLimit:
-		return errTooManyLinks
+		return "", errTooManyLinks
 	}
 
 	d.m.set(dst, object)
 
-	return nil
+	return dst, nil
 }
 
 func (d *memDriver) Delete(ctx context.Context, key string) error {

@@ -8,10 +8,14 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/google/uuid"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func (d *memDriver) NameUpload(storage.RepoName) string { return uuid.NewString() }
 
 func (d *memDriver) CreateUpload(ctx context.Context, key string) (storage.Upload, error) {
 	unlock, err := d.enter(ctx, key)
@@ -61,6 +65,8 @@ func (u *memUpload) enter(ctx context.Context, keys ...string) (unlock func(), e
 	return u.d.enter(ctx, keys...)
 }
 
+func (u *memUpload) Expect(string, int64) {}
+
 func (u *memUpload) Append(ctx context.Context, p []byte) error {
 	unlock, err := u.enter(ctx)
 	if err != nil {
@@ -109,15 +115,15 @@ func (u *memUpload) Reader(ctx context.Context, offset int64) (io.ReadCloser, er
 	return io.NopCloser(bytes.NewReader(u.object.body[offset:])), nil
 }
 
-func (u *memUpload) Commit(ctx context.Context, dst string) error {
+func (u *memUpload) Commit(ctx context.Context, dst string) (string, error) {
 	unlock, err := u.enter(ctx, dst)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
 
 	if u.d.m.objects[u.key] != u.object {
-		return missing(u.key)
+		return "", missing(u.key)
 	}
 
 	u.over = true
@@ -125,7 +131,7 @@ func (u *memUpload) Commit(ctx context.Context, dst string) error {
 	u.d.m.set(dst, u.object)
 	u.d.m.set(u.key, nil)
 
-	return nil
+	return dst, nil
 }
 
 func (u *memUpload) Abort(ctx context.Context) error {

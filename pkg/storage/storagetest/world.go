@@ -76,6 +76,17 @@ func (w *World) Equal(got, want any, what string) {
 // shown is a value in a message, cut if it is long.
 func shown(v any) string { return fmt.Sprintf("%.200s", fmt.Sprint(v)) }
 
+// Overwrite replaces the stored bytes of a blob behind the store's back.
+func (w *World) Overwrite(repo storage.RepoName, dgst digest.Digest, content string) {
+	w.T.Helper()
+
+	info, err := w.Driver.Stat(w.T.Context(), storage.BlobKey(repo, dgst))
+	w.NoError(err, "look for the blob")
+
+	_, err = w.Driver.Put(w.T.Context(), info.Key, []byte(content))
+	w.NoError(err, "overwrite the blob")
+}
+
 func (w *World) NotEqual(got, not any, what string) {
 	w.T.Helper()
 
