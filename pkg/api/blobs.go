@@ -55,11 +55,35 @@ func (h blobHandlers) get(w *response, r *request) error {
 		return h.head(w, r)
 	}
 
+	if sent, err := h.redirect(w, r); sent || err != nil {
+		return err
+	}
+
 	if wantsRange(r.Header, r.digest) {
 		return h.part(w, r)
 	}
 
 	return h.whole(w, r)
+}
+
+// redirect sends the client to where the bytes are, if that may be. It asks there for
+// the range, too.
+func (h blobHandlers) redirect(w *response, r *request) (sent bool, err error) {
+	url, err := h.blobs.BlobURL(r.Context(), r.repo, r.digest)
+	if errors.Is(err, storage.ErrBlobUnknown) {
+		return false, nil // get finds out what is wrong with it
+	}
+
+	if err != nil || url == "" {
+		return false, err
+	}
+
+	setDigest(w, r.digest)
+	w.Header().Set("Location", url)
+	w.Header().Set("Cache-Control", "no-store") // the URL ends
+	w.WriteHeader(http.StatusTemporaryRedirect)
+
+	return true, nil
 }
 
 func (h blobHandlers) whole(w *response, r *request) (err error) {

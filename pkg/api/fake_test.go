@@ -40,6 +40,10 @@ func (b broken) StatBlob(context.Context, storage.RepoName, digest.Digest) (int6
 	return 0, b.err
 }
 
+func (b broken) BlobURL(context.Context, storage.RepoName, digest.Digest) (string, error) {
+	return "", nil
+}
+
 func (b broken) OpenBlob(
 	context.Context, storage.RepoName, digest.Digest, storage.Range,
 ) (*storage.Object, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
@@ -71,9 +72,19 @@ func (u urls) blob(repo storage.RepoName, dgst digest.Digest) string {
 	return u.to("/v2/" + string(repo) + "/blobs/" + dgst.String())
 }
 
-func (u urls) upload(repo storage.RepoName, id string) string {
-	return u.to("/v2/" + string(repo) + "/blobs/uploads/" + id)
+// upload tells with the URL how much is kept, where that is of use: then a replica
+// notices that another one has taken bytes meanwhile. Elsewhere the URL has no query,
+// for clients that append one of their own without looking.
+func (u urls) upload(repo storage.RepoName, status storage.UploadStatus) string {
+	url := u.to("/v2/" + string(repo) + "/blobs/uploads/" + status.ID)
+	if !status.Shared {
+		return url
+	}
+
+	return url + "?" + keptParam + "=" + strconv.FormatInt(status.Size, 10)
 }
+
+const keptParam = "kept"
 
 func (u urls) manifest(repo storage.RepoName, dgst digest.Digest) string {
 	return u.to("/v2/" + string(repo) + "/manifests/" + dgst.String())

@@ -59,7 +59,7 @@ func (h uploadHandlers) monolithic(w *response, r *request) error {
 		return fmt.Errorf("push blob: %w", err)
 	}
 
-	chunk, err := parseChunk(r.Request)
+	chunk, err := parseChunk(r)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (h uploadHandlers) monolithic(w *response, r *request) error {
 		return fmt.Errorf("push blob: %w", err)
 	}
 
-	chunk.Offset = 0
+	chunk.Offset, chunk.Seen = 0, 0
 
 	if _, err := h.uploads.FinishUpload(r.Context(), r.repo, status.ID, chunk, dgst, r.who); err != nil {
 		return errors.Join(fmt.Errorf("push blob %s: %w", dgst, err), h.drop(r, status.ID))
@@ -140,7 +140,7 @@ func (h uploadHandlers) sources(r *request, dgst digest.Digest) ([]storage.RepoN
 
 // patch adds a chunk.
 func (h uploadHandlers) patch(w *response, r *request) error {
-	chunk, err := parseChunk(r.Request)
+	chunk, err := parseChunk(r)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (h uploadHandlers) put(w *response, r *request) error {
 		return fmt.Errorf("finish upload: %w", err)
 	}
 
-	chunk, err := parseChunk(r.Request)
+	chunk, err := parseChunk(r)
 	if err != nil {
 		return err
 	}
@@ -208,8 +208,8 @@ func (h uploadHandlers) cancel(w *response, r *request) error {
 // parseChunk reads what the headers say about a chunk.
 //
 // Errors: errHeader; storage.ErrSize if they contradict each other.
-func parseChunk(r *http.Request) (storage.Chunk, error) {
-	chunk := storage.Chunk{Body: r.Body, Offset: -1, Length: r.ContentLength}
+func parseChunk(r *request) (storage.Chunk, error) {
+	chunk := storage.Chunk{Body: r.Body, Offset: -1, Length: r.ContentLength, Seen: parseKept(r)}
 	if r.Body == nil || r.Body == http.NoBody {
 		chunk.Body, chunk.Length = nil, 0
 	}
@@ -234,11 +234,22 @@ func parseChunk(r *http.Request) (storage.Chunk, error) {
 	return chunk, nil
 }
 
+// parseKept reads what urls.upload wrote, -1 if it is not there: some clients drop the
+// query.
+func parseKept(r *request) int64 {
+	kept, err := strconv.ParseInt(r.query.Get(keptParam), 10, 64)
+	if err != nil || kept < 0 {
+		return -1
+	}
+
+	return kept
+}
+
 // setStatus tells where an upload stands. The spec has no way to say "nothing yet":
 // like everyone else, "0-0" is said.
 func (h uploadHandlers) setStatus(w *response, r *request, status storage.UploadStatus) {
 	header := w.Header()
-	header.Set("Location", h.urls.upload(r.repo, status.ID))
+	header.Set("Location", h.urls.upload(r.repo, status))
 	header.Set("Range", "0-"+strconv.FormatInt(max(0, status.Size-1), 10))
 	header.Set("Docker-Upload-UUID", status.ID)
 }

@@ -67,6 +67,10 @@ type Chunk struct {
 type UploadStatus struct {
 	ID   string // a UUID
 	Size int64  // bytes kept so far: the offset to go on at
+
+	// Shared: the next request may go to another process. A client should then come
+	// back with Size (Chunk.Seen); without, it costs a look at what is kept.
+	Shared bool
 }
 
 // Uploads takes a blob's bytes in. An upload survives a restart.

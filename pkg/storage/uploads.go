@@ -53,12 +53,12 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 		}
 	}
 
-	return UploadStatus{ID: id}, s.sessions.release(ctx, session)
+	return UploadStatus{ID: id, Shared: s.remote}, s.sessions.release(ctx, session)
 }
 
 // StatUpload implements Uploads.
 func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (UploadStatus, error) {
-	status := UploadStatus{ID: id}
+	status := UploadStatus{ID: id, Shared: s.remote}
 	err := s.withUpload(ctx, repo, id, -1, func(session *session) (over bool, err error) {
 		status.Size = session.up.Size()
 
@@ -66,7 +66,7 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 	})
 
 	if size, busy := s.sessions.sizeOf(UploadKey(repo, id)); busy && errors.Is(err, ErrUploadBusy) {
-		return UploadStatus{ID: id, Size: size}, nil // a client asks while its broken request still hangs
+		return UploadStatus{ID: id, Size: size, Shared: s.remote}, nil // a client asks while its broken request still hangs
 	}
 
 	return status, err
@@ -74,7 +74,7 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 
 // AppendUpload implements Uploads.
 func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error) {
-	status := UploadStatus{ID: id}
+	status := UploadStatus{ID: id, Shared: s.remote}
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		session.expect("", chunk)
 		err = s.append(ctx, session, chunk)
