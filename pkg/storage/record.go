@@ -92,15 +92,22 @@ func DecodeRecords(line []byte) ([]Record, error) {
 		return nil, fmt.Errorf("%w: records: %w", ErrDamaged, err)
 	}
 
+	return records, CheckRecords(records)
+}
+
+// CheckRecords says whether records have what their operations need.
+//
+// Errors: ErrDamaged; ErrFormat for an operation that this zot does not know.
+func CheckRecords(records []Record) error {
 	for _, record := range records {
 		for _, op := range record.Ops {
 			if err := op.check(); err != nil {
-				return nil, fmt.Errorf("record %d: %w", record.Seq, err)
+				return fmt.Errorf("record %d: %w", record.Seq, err)
 			}
 		}
 	}
 
-	return records, nil
+	return nil
 }
 
 // check says whether the fields that Kind needs are there.

@@ -1,0 +1,253 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// client sends requests. Keys are relative to the prefix; only client.go and
+// client_ops.go know of it, of the bucket and of the SDK's types.
+type client struct {
+	api     *s3.Client
+	presign *s3.PresignClient
+	bucket  string
+	prefix  string // ends in a slash, or is empty
+	write   writeSettings
+	pools   []*http.Transport
+
+	conditional bool // the bucket knows conditional writes
+	patience    *patience
+}
+
+// writeSettings go along with every object that is written.
+type writeSettings struct{ encryption, keyID, class, acl string }
+
+// Times after which a request that does not move is given up, and tried again. S3 itself
+// closes a connection that has been silent for some 20 s.
+const (
+	dialTimeout = 3 * time.Second
+	stallQuick  = 20 * time.Second // between bytes, where the server has an answer at hand
+	stallSlow   = 15 * time.Minute // where it has to copy or assemble first
+)
+
+// Retries of what may be sent twice. With the SDK's doubling from 50 ms on they are
+// spread over some 15 s, so a server that restarts is not noticed.
+const (
+	maxAttempts = 8
+	maxBackoff  = 5 * time.Second
+)
+
+func newClient(ctx context.Context, opts Options) (*client, error) {
+	quick, slow := newTransport(opts, stallQuick), newTransport(opts, stallSlow)
+	doer, retryer := &doer{quick: quick, slow: slow}, newRetryer()
+
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(doer)}
+	if region := regionOf(opts); region != "" {
+		load = append(load, config.WithRegion(region))
+	}
+
+	if opts.AccessKey != "" {
+		load = append(load, config.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.SecretKey, opts.SessionToken)))
+	}
+
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("settings of the AWS SDK: %w", err)
+	}
+
+	if cfg.Region == "" {
+		return nil, &SettingError{Setting: "region", Problem: "is missing, and neither AWS_REGION nor a profile says it"}
+	}
+
+	api := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = opts.PathStyle
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired // older servers know none
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		o.Retryer = retryer
+		o.DisableLogOutputChecksumValidationSkipped = true
+
+		if opts.Endpoint != "" {
+			o.BaseEndpoint = aws.String(opts.Endpoint)
+		}
+
+		if opts.UserAgent != "" {
+			o.AppID = opts.UserAgent
+		}
+	})
+
+	return &client{
+		api: api, presign: s3.NewPresignClient(api), bucket: opts.Bucket, prefix: prefixOf(opts.Prefix),
+		write: writeSettings{opts.Encryption, opts.KeyID, opts.StorageClass, opts.ACL},
+		pools: []*http.Transport{quick, slow}, conditional: true, patience: retryer,
+	}, nil
+}
+
+func regionOf(opts Options) string {
+	if opts.Region == "" && opts.Endpoint != "" {
+		return "us-east-1"
+	}
+
+	return opts.Region
+}
+
+func prefixOf(prefix string) string {
+	prefix = strings.Trim(prefix, "/")
+	if prefix == "" {
+		return ""
+	}
+
+	return prefix + "/"
+}
+
+// patience decides what is tried again, and how often: at the start twice, so that zot
+// says soon what is wrong.
+type patience struct {
+	aws.RetryerV2
+	serving atomic.Bool
+}
+
+// newRetryer slows down where the server asks for it (503 SlowDown): adaptive mode
+// lowers the rate of all requests together, and raises it again.
+func newRetryer() *patience {
+	adaptive := retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
+			o.MaxBackoff = maxBackoff
+			o.RateLimiter = ratelimit.None // a bound on retries per time would fail the pushes of all
+		})
+	})
+
+	return &patience{RetryerV2: adaptive}
+}
+
+// MaxAttempts implements aws.Retryer.
+func (p *patience) MaxAttempts() int {
+	if p.serving.Load() {
+		return maxAttempts
+	}
+
+	return 3
+}
+
+// newTransport makes a pool of connections on which no read or write may stall longer
+// than stall.
+func newTransport(opts Options, stall time.Duration) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+
+			return &stallConn{Conn: conn, limit: stall}, nil
+		},
+		TLSClientConfig:       &tls.Config{InsecureSkipVerify: opts.SkipVerify, MinVersion: tls.VersionTLS12}, //nolint:gosec // as configured
+		TLSHandshakeTimeout:   dialTimeout,
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       stallQuick,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true, // the bytes are those that were put
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        64 << 10,
+	}
+}
+
+// stallConn is a connection that gives up when nothing moves.
+type stallConn struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (c *stallConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+
+	return c.Conn.Read(p)
+}
+
+func (c *stallConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+
+	return c.Conn.Write(p)
+}
+
+// doer sends what takes the server long over connections of its own.
+type doer struct{ quick, slow *http.Transport }
+
+// Do implements the SDK's HTTPClient. When it returns, nobody reads the request's body
+// any more: net/http may go on doing so where the answer came early or not at all, while
+// the next try reads the same bytes, or the memory serves another upload.
+func (d *doer) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		body := &endedBody{ReadCloser: r.Body}
+		r.Body = body
+
+		defer body.end()
+	}
+
+	if isSlow(r) {
+		return d.slow.RoundTrip(r)
+	}
+
+	return d.quick.RoundTrip(r)
+}
+
+// endedBody is a body that can be ended while somebody reads it.
+type endedBody struct {
+	io.ReadCloser
+
+	mu    sync.Mutex // held while a read is under way; guards ended
+	ended bool
+}
+
+func (b *endedBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if b.ended {
+		return 0, http.ErrBodyReadAfterClose
+	}
+
+	return b.ReadCloser.Read(p)
+}
+
+func (b *endedBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	b.ended = true
+}
+
+func isSlow(r *http.Request) bool {
+	copies := r.Header.Get("X-Amz-Copy-Source") != ""
+	completes := r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
+
+	return copies || completes
+}
+
+func (c *client) close() {
+	for _, pool := range c.pools {
+		pool.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,134 @@
+package s3
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/opencontainers/go-digest"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// Every key in the bucket is built here. docs/s3-format.md says who writes each.
+//
+// The engine's keys are names of objects, except for two kinds. A blob's
+// (storage.BlobKey) says who holds it; where the bytes are is its place, a word behind
+// it: "pool.<generation>" for bytes that repositories share, or a token for an object of
+// the repository's own below that very key. And an upload's is that of its state.
+const (
+	privatePrefix = "_zot/"
+	rootKey       = privatePrefix + "root.json"
+	probePrefix   = privatePrefix + "probe/"
+	poolPrefix    = "_blobs/"
+	logDir        = "/.zot/"
+	uploadsDir    = "/.uploads/"
+	stagedSuffix  = ".data" // of an upload: what is assembled before its digest is known
+
+	poolPlace = "pool."
+)
+
+// newToken names an object that is written once and never again: 26 characters that
+// nobody else draws.
+func newToken() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
+
+// blob is a blob of a repository, perhaps with its place.
+type blob struct {
+	repo   storage.RepoName
+	digest digest.Digest
+	place  string // "" = unknown
+}
+
+// parseBlob reads a key that BlobKey made, with a place behind it or without.
+func parseBlob(key string) (blob, bool) {
+	if repo, dgst, ok := storage.SplitBlobKey(key); ok {
+		return blob{repo, dgst, ""}, true
+	}
+
+	dir, place := path.Split(key)
+
+	repo, dgst, ok := storage.SplitBlobKey(strings.TrimSuffix(dir, "/"))
+	if !ok || place == "" {
+		return blob{}, false
+	}
+
+	return blob{repo, dgst, place}, true
+}
+
+// key is the engine's key, without a place.
+func (b blob) key() string { return storage.BlobKey(b.repo, b.digest) }
+
+// at is the engine's key with a place.
+func (b blob) at(place string) string { return b.key() + "/" + place }
+
+// ownPrefix is what the keys of the repository's own objects with that digest start with.
+func (b blob) ownPrefix() string { return b.key() + "/" }
+
+// generation reads a place in the pool.
+func generation(place string) (gen int, ok bool) {
+	number, ok := strings.CutPrefix(place, poolPlace)
+	if !ok {
+		return 0, false
+	}
+
+	gen, err := strconv.Atoi(number)
+
+	return gen, err == nil && gen >= 0
+}
+
+func poolPlaceOf(gen int) string { return poolPlace + strconv.Itoa(gen) }
+
+func poolDir(dgst digest.Digest) string {
+	return poolPrefix + dgst.Algorithm().String() + "/" + dgst.Encoded() + "/"
+}
+
+func dataKey(dgst digest.Digest, gen int) string { return poolDir(dgst) + "data." + strconv.Itoa(gen) }
+
+func tombstoneKey(dgst digest.Digest) string { return poolDir(dgst) + "tombstone" }
+
+func membersPrefix(dgst digest.Digest) string { return poolDir(dgst) + "in/" }
+
+// memberPrefix is what the memberships of one repository start with. Its slashes are
+// escaped: "a" must not list those of "a/b".
+func memberPrefix(dgst digest.Digest, repo storage.RepoName) string {
+	return membersPrefix(dgst) + strings.ReplaceAll(string(repo), "/", ":") + "/"
+}
+
+// splitMember reads the repository from a membership's key.
+func splitMember(dgst digest.Digest, key string) (storage.RepoName, error) {
+	escaped, _, _ := strings.Cut(strings.TrimPrefix(key, membersPrefix(dgst)), "/")
+
+	return storage.ParseRepoName(strings.ReplaceAll(escaped, ":", "/"))
+}
+
+// physical is the object of a key: of a blob only with its place.
+func physical(key string) string {
+	b, ok := parseBlob(key)
+	if !ok {
+		return key
+	}
+
+	if gen, pooled := generation(b.place); pooled {
+		return dataKey(b.digest, gen)
+	}
+
+	return key
+}
+
+// hidden says whether a key is none of the engine's.
+func hidden(key string) bool {
+	return strings.HasPrefix(key, privatePrefix) || strings.HasPrefix(key, poolPrefix) ||
+		strings.Contains(key, logDir) || strings.Contains(key, uploadsDir) && strings.HasSuffix(key, stagedSuffix)
+}
+
+// checkKey refuses what is no path: a bucket would take it, and nothing would find it.
+func checkKey(key string) error {
+	if !fs.ValidPath(key) || key == "." || strings.ContainsRune(key, 0) || hidden(key) {
+		return fmt.Errorf("key %q: %w", key, fs.ErrInvalid)
+	}
+
+	return nil
+}

@@ -1,0 +1,394 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// The pool keeps equal blobs once, with dedupe: bytes at data.<generation>, and an object
+// for each repository that holds them, its membership. docs/s3-format.md has the
+// protocol, test/model checks it. This file is the side of those who add; the deleter's
+// is not built yet.
+
+// holding is what a repository holds, seen or written a moment ago.
+type holding struct {
+	placed string
+	size   int64
+	until  time.Time
+}
+
+// How long it counts: what was seen as long as any state may be old, what was written
+// here longer, since a deleter leaves what is young.
+const (
+	trustSeen    = storage.Staleness
+	trustWritten = time.Minute
+)
+
+func (b *Bucket) hold(blob blob, place string, size int64, trust time.Duration) storage.Info {
+	placed := blob.at(place)
+	b.holdings.Add(blob.key(), holding{placed, size, b.opts.Now().Add(trust)})
+
+	return storage.Info{Key: placed, Size: size}
+}
+
+// find looks for a blob that a repository holds, wherever its bytes are.
+//
+// Errors: fs.ErrNotExist.
+func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
+	if known, ok := b.holdings.Get(blob.key()); ok && b.opts.Now().Before(known.until) {
+		return storage.Info{Key: known.placed, Size: known.size}, nil
+	}
+
+	var (
+		own    stored
+		member bool
+		group  errgroup.Group
+	)
+
+	group.Go(func() (err error) {
+		own, err = b.newest(ctx, blob.ownPrefix())
+
+		return err
+	})
+	group.Go(func() (err error) {
+		member, err = b.any(ctx, memberPrefix(blob.digest, blob.repo))
+
+		return err
+	})
+
+	if err := group.Wait(); err != nil {
+		return storage.Info{}, err
+	}
+
+	if own.key != "" {
+		return b.hold(blob, own.key[len(blob.ownPrefix()):], own.size, trustSeen), nil
+	}
+
+	if !member {
+		return storage.Info{}, fmt.Errorf("blob %s: %w", blob.key(), fs.ErrNotExist)
+	}
+
+	return b.findPooled(ctx, blob)
+}
+
+// findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
+// have left a membership without bytes.
+func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error) {
+	stone, err := b.tombstone(ctx, blob.digest)
+	if err != nil {
+		return storage.Info{}, err
+	}
+
+	data, err := b.client.head(ctx, dataKey(blob.digest, stone.Gen))
+	if err != nil {
+		return storage.Info{}, err
+	}
+
+	return b.hold(blob, poolPlaceOf(stone.Gen), data.size, trustSeen), nil
+}
+
+// moved says where the bytes of a blob are now, of which nothing is at the place that a
+// record names: pushed again after they were deleted, or damaged by hand.
+func (b *Bucket) moved(ctx context.Context, blob blob) (place string, err error) {
+	b.holdings.Remove(blob.key())
+	old := blob.place
+	blob.place = ""
+
+	if info, err := b.find(ctx, blob); err == nil && info.Key != blob.at(old) {
+		found, _ := parseBlob(info.Key)
+
+		return found.place, nil
+	}
+
+	return "", fmt.Errorf("blob %s: %w", blob.at(old), fs.ErrNotExist)
+}
+
+// newest returns the object below prefix that was written last, a zero one if there is
+// none. There is one nearly always.
+func (b *Bucket) newest(ctx context.Context, prefix string) (last stored, err error) {
+	for object, err := range b.client.list(ctx, prefix, "", 0) {
+		if err != nil {
+			return stored{}, err
+		}
+
+		if last.key == "" || object.modified.After(last.modified) {
+			last = object
+		}
+	}
+
+	return last, nil
+}
+
+func (b *Bucket) any(ctx context.Context, prefix string) (bool, error) {
+	for _, err := range b.client.list(ctx, prefix, "", 1) {
+		return err == nil, err
+	}
+
+	return false, nil
+}
+
+// FindBlob implements storage.Finder.
+func (b *Bucket) FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error) {
+	var keys []string
+
+	for member, err := range b.client.list(ctx, membersPrefix(dgst), "", int32(limit)) { //nolint:gosec // a page's
+		if err != nil {
+			return keys, err
+		}
+
+		if repo, err := splitMember(dgst, member.key); err == nil {
+			keys = append(keys, storage.BlobKey(repo, dgst))
+		}
+
+		if len(keys) == limit {
+			break
+		}
+	}
+
+	return keys, nil
+}
+
+// tombstone says which generation of a blob's bytes is the present one. A digest without
+// one is live, with generation 0.
+type tombstone struct {
+	Format    int    `json:"format"`
+	Gen       int    `json:"gen"`
+	Condemned bool   `json:"condemned,omitempty"` // a deleter is about to end the generation
+	Token     string `json:"token"`               // so that no two are equal bytes
+
+	etag string // "" = there is none
+}
+
+const tombstoneFormat = 1
+
+func (b *Bucket) tombstone(ctx context.Context, dgst digest.Digest) (tombstone, error) {
+	data, info, err := b.client.read(ctx, tombstoneKey(dgst), "")
+	if isNotExist(err) {
+		return tombstone{}, nil
+	}
+
+	if err != nil {
+		return tombstone{}, err
+	}
+
+	var stone tombstone
+	if err := json.Unmarshal(data, &stone); err != nil {
+		return tombstone{}, fmt.Errorf("%w: %s: %w", storage.ErrDamaged, info.key, err)
+	}
+
+	if stone.Format != tombstoneFormat {
+		return tombstone{}, fmt.Errorf("%w: %s has format %d, this zot knows %d", storage.ErrFormat, info.key, stone.Format, tombstoneFormat)
+	}
+
+	stone.etag = info.etag
+	if stone.Gen > 0 {
+		b.gens.Add(dgst, stone.Gen)
+	}
+
+	return stone, nil
+}
+
+// maxRenewals is how often a tombstone may change under a writer's hands.
+const maxRenewals = 10
+
+// live returns the present generation, and sees to it that no deleter ends it: the
+// caller has made a membership before, so either it finds that, or we find its mark.
+func (b *Bucket) live(ctx context.Context, dgst digest.Digest) (gen int, err error) {
+	for range maxRenewals {
+		stone, err := b.tombstone(ctx, dgst)
+		if err != nil || !stone.Condemned {
+			return stone.Gen, err
+		}
+
+		renewed := tombstone{Format: tombstoneFormat, Gen: stone.Gen, Token: newToken()}
+
+		body, err := json.Marshal(renewed)
+		if err != nil {
+			return 0, fmt.Errorf("encode tombstone: %w", err)
+		}
+
+		// Whatever becomes of it, the tombstone is read again.
+		_, err = b.client.putOnce(ctx, tombstoneKey(dgst), body, condition{match: stone.etag})
+		if ctx.Err() != nil || errors.Is(err, errRefused) {
+			return 0, err
+		}
+	}
+
+	return 0, fmt.Errorf("tombstone of %s: it changes again and again", dgst)
+}
+
+// bring brings verified bytes to a key; absent: leave what is there. It may be called
+// more than once.
+type bring func(ctx context.Context, key string, absent bool) error
+
+// store makes a repository hold a blob whose verified bytes put brings.
+func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (placed string, err error) {
+	switch {
+	case blob.place != "": // replace exactly that
+		err = put(ctx, physical(blob.at(blob.place)), false)
+	case b.opts.Dedupe:
+		blob.place, err = b.share(ctx, blob, size, put)
+	default:
+		blob.place = newToken()
+		err = put(ctx, blob.at(blob.place), false)
+	}
+
+	if err != nil {
+		return "", err
+	}
+
+	return b.hold(blob, blob.place, size, trustWritten).Key, nil
+}
+
+// share makes a repository a member of a blob in the pool, and brings the bytes if they
+// are not there. Bytes and membership may come in either order, since a reader looks for
+// both; the tombstone is read when both are there.
+func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (place string, err error) {
+	guess, _ := b.gens.Get(blob.digest)
+
+	var group errgroup.Group
+
+	group.Go(func() error { return b.bringData(ctx, blob.digest, guess, size, put) })
+	group.Go(func() error { return b.join(ctx, blob, size) })
+
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+
+	gen, err := b.live(ctx, blob.digest)
+	if err == nil && gen != guess {
+		err = b.bringData(ctx, blob.digest, gen, size, put)
+	}
+
+	return poolPlaceOf(gen), err
+}
+
+// bringData brings bytes to the pool. What is there already has the size that it should
+// have, or is replaced.
+func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, size int64, put bring) error {
+	key := dataKey(dgst, gen)
+
+	err := put(ctx, key, true)
+	if !errors.Is(err, errCondition) {
+		return err
+	}
+
+	info, err := b.client.head(ctx, key)
+	if err == nil && info.size == size {
+		return nil
+	}
+
+	if err != nil && !isNotExist(err) {
+		return err
+	}
+
+	return put(ctx, key, false)
+}
+
+// join makes a repository a member.
+func (b *Bucket) join(ctx context.Context, blob blob, size int64) error {
+	body, err := json.Marshal(membership{Size: size})
+	if err != nil {
+		return fmt.Errorf("encode membership: %w", err)
+	}
+
+	key := memberPrefix(blob.digest, blob.repo) + newToken()
+	_, err = b.client.put(ctx, key, bytes.NewReader(body), int64(len(body)), condition{}, "")
+
+	return err
+}
+
+// membership is the content of one. Nothing reads it but people, and fsck.
+type membership struct {
+	Size int64 `json:"size"`
+}
+
+// Link makes a repository hold the bytes that another one has. In the pool that is one
+// more membership; an object of a repository's own is copied.
+func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
+	if err := errors.Join(checkKey(src), checkKey(dst)); err != nil {
+		return "", err
+	}
+
+	if src == dst {
+		return dst, nil
+	}
+
+	to, isBlob := parseBlob(dst)
+	source, ok := parseBlob(src)
+
+	if _, pooled := generation(source.place); isBlob && ok && b.opts.Dedupe && (pooled || source.place == "") {
+		placed, err := b.adopt(ctx, to)
+		if err == nil || !isNotExist(err) || pooled {
+			return placed, err
+		}
+	}
+
+	from, err := b.Stat(ctx, src)
+	if err != nil {
+		return "", err
+	}
+
+	if !isBlob {
+		return dst, b.copyTo(ctx, from, dst)
+	}
+
+	return b.store(ctx, to, from.Size, func(ctx context.Context, key string, _ bool) error {
+		return b.copyTo(ctx, from, key)
+	})
+}
+
+// adopt makes a repository a member of what is in the pool already.
+//
+// Errors: fs.ErrNotExist if it is not there, or was deleted meanwhile.
+func (b *Bucket) adopt(ctx context.Context, to blob) (string, error) {
+	guess, _ := b.gens.Get(to.digest)
+
+	info, err := b.client.head(ctx, dataKey(to.digest, guess))
+	if err != nil {
+		return "", err
+	}
+
+	if err := b.join(ctx, to, info.size); err != nil {
+		return "", err
+	}
+
+	gen, err := b.live(ctx, to.digest)
+	if err == nil && gen != guess {
+		_, err = b.client.head(ctx, dataKey(to.digest, gen))
+	}
+
+	if err != nil {
+		return "", err
+	}
+
+	return b.hold(to, poolPlaceOf(gen), info.size, trustWritten).Key, nil
+}
+
+func (b *Bucket) copyTo(ctx context.Context, from storage.Info, key string) error {
+	return b.client.copy(ctx, physical(from.Key), key, from.Size, b.copying())
+}
+
+func (b *Bucket) copying() copySettings {
+	return copySettings{above: b.opts.CopyAbove, part: b.opts.CopyPart, atOnce: b.opts.CopyAtOnce}
+}
+
+// sumOf is a digest as the signature of a request wants it, "" if it is of no use there.
+func sumOf(dgst digest.Digest) string {
+	if !strings.HasPrefix(string(dgst), string(digest.SHA256)) {
+		return ""
+	}
+
+	return dgst.Encoded()
+}

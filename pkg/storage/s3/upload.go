@@ -1,0 +1,465 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// How large what is outside of the budget may be. Few bytes are kept in memory until
+// they prove to be more; a part has room reserved before. And what an upload that nobody
+// uses at the moment keeps of its tail, so that the next request need not read it again.
+const (
+	maxSmall = 256 << 10
+	maxTail  = 1 << 20 // of one upload
+	maxTails = 16 << 20
+)
+
+// upload is bytes that are still arriving: parts of a multipart upload that are sent, one
+// that may be under way, and the tail, which is not sent yet. All but the last part have
+// the same size, since Cloudflare's R2 takes no others.
+type upload struct {
+	b    *Bucket
+	key  string // storage.UploadKey: where the state is saved
+	over bool   // committed, aborted or closed
+	lost error  // why it cannot go on
+
+	dst      string // where it will be committed to, "" = unknown
+	direct   bool   // dst is no blob, and parts may be sent there
+	expected int64  // bytes, -1 = unknown
+	partSize int64  // 0 = not decided
+
+	sent    *multipart // nil = nothing is sent
+	known   bool       // the bytes are at dst already: none need to be sent
+	staged  int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
+	flying  *flight    // a part under way
+	full    int64      // bytes that are sent, or on their way, or known
+	small   []byte     // the tail, while it is small
+	tail    *buffer    // the tail, when it is larger; nil = small has it, or saved
+	away    int64      // bytes of the tail that only the saved state has
+	saved   bool       // a state is saved
+	savedAt int64      // the size then
+}
+
+// flight is a part on its way.
+type flight struct {
+	done chan struct{}
+	part part
+	err  error
+}
+
+// CreateUpload begins an upload, without a request.
+func (b *Bucket) CreateUpload(_ context.Context, key string) (storage.Upload, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+
+	return b.newUpload(key), nil
+}
+
+func (b *Bucket) newUpload(key string) *upload {
+	return &upload{b: b, key: key, expected: -1, staged: -1}
+}
+
+func (u *upload) check() error {
+	if u.over {
+		return fmt.Errorf("upload %s: %w", u.key, fs.ErrClosed)
+	}
+
+	return u.lost
+}
+
+// Expect takes the destination for where parts are sent, if none is sent yet.
+func (u *upload) Expect(dst string, size int64) {
+	if u.full == 0 {
+		u.dst, u.expected = dst, size
+	}
+}
+
+// Size is how many bytes were taken. They are safe when they are saved.
+func (u *upload) Size() int64 { return u.full + u.tailSize() }
+
+func (u *upload) tailSize() int64 {
+	size := int64(len(u.small)) + u.away
+	if u.tail != nil {
+		size += u.tail.size
+	}
+
+	return size
+}
+
+// Append adds to the tail, and sends it when it is a part.
+func (u *upload) Append(ctx context.Context, p []byte) error {
+	if err := u.check(); err != nil {
+		return err
+	}
+
+	if u.staged >= 0 {
+		return u.lose(errors.New("its parts are assembled already"))
+	}
+
+	if err := u.append(ctx, p); err != nil {
+		return u.lose(err)
+	}
+
+	return nil
+}
+
+// lose ends what this process can do for an upload: what was not saved is gone.
+func (u *upload) lose(err error) error {
+	u.lost = fmt.Errorf("upload %s: %w: %w", u.key, storage.ErrUploadLost, err)
+
+	return u.lost
+}
+
+func (u *upload) append(ctx context.Context, p []byte) error {
+	if u.known {
+		u.full += int64(len(p))
+
+		return nil
+	}
+
+	if err := u.recall(ctx); err != nil {
+		return err
+	}
+
+	if u.tail == nil && len(u.small)+len(p) <= maxSmall {
+		u.small = append(u.small, p...)
+
+		return nil
+	}
+
+	for len(p) > 0 {
+		if err := u.room(ctx); err != nil {
+			return err
+		}
+
+		if u.known {
+			u.full += int64(len(p))
+
+			return nil
+		}
+
+		n := min(int64(len(p)), u.partSize-u.tail.size)
+		p = p[u.tail.add(p[:n]):]
+	}
+
+	return nil
+}
+
+// recall reads the tail back that was saved and let go.
+func (u *upload) recall(ctx context.Context) error {
+	if u.away == 0 {
+		return nil
+	}
+
+	_, tail, err := u.b.readState(ctx, u.key)
+	if err != nil {
+		return err
+	}
+
+	if int64(len(tail)) != u.away {
+		return fmt.Errorf("%w: the saved tail has %d bytes, not %d", storage.ErrDamaged, len(tail), u.away)
+	}
+
+	u.away = 0
+	if len(tail) <= maxSmall {
+		u.small = tail
+
+		return nil
+	}
+
+	return u.fill(ctx, tail)
+}
+
+// fill makes a tail of p.
+func (u *upload) fill(ctx context.Context, p []byte) (err error) {
+	if u.tail, err = u.b.parts.reserve(ctx, u.partRoom()); err != nil {
+		return err
+	}
+
+	u.tail.add(p)
+
+	return nil
+}
+
+// room sees to it that the tail has room for a byte at least.
+func (u *upload) room(ctx context.Context) error {
+	u.decide()
+
+	if u.tail == nil {
+		small := u.small
+		u.small = nil
+
+		return u.fill(ctx, small)
+	}
+
+	switch {
+	case u.tail.size < min(u.partSize, u.tail.reserved):
+		return nil
+	case u.tail.size < u.partSize:
+		return u.grow(ctx)
+	}
+
+	return u.send(ctx)
+}
+
+// grow moves a tail that was kept between two requests to where a part has room.
+func (u *upload) grow(ctx context.Context) error {
+	old := u.tail
+	defer old.free()
+
+	var err error
+	if u.tail, err = u.b.parts.reserve(ctx, u.partSize); err != nil {
+		return err
+	}
+
+	old.pos = 0
+	_, err = io.CopyBuffer(tailWriter{u.tail}, old, make([]byte, 32<<10))
+
+	return err
+}
+
+// tailWriter adds what is written.
+type tailWriter struct{ *buffer }
+
+func (w tailWriter) Write(p []byte) (int, error) { return w.add(p), nil }
+
+// decide settles the size of parts when more than a little is coming: that of the whole,
+// if it is known and small; otherwise so that a part is not larger than needed.
+func (u *upload) decide() {
+	if u.partSize > 0 {
+		return
+	}
+
+	u.partSize = u.b.opts.PartSize
+
+	switch {
+	case u.expected >= 0 && u.expected <= u.partSize:
+		u.partSize = max(u.expected, minPart)
+	case u.expected >= 0:
+		u.partSize = max(minPart, roundUp(u.expected/maxParts+1, blockSize))
+	}
+
+	u.partSize = min(u.partSize, u.b.opts.Buffers/2)
+}
+
+func roundUp(n, step int64) int64 { return (n + step - 1) / step * step }
+
+// partRoom is how much room the next part may need.
+func (u *upload) partRoom() int64 {
+	u.decide()
+
+	if left := u.expected - u.full; u.expected >= 0 && left > 0 {
+		return min(u.partSize, left)
+	}
+
+	return u.partSize
+}
+
+// send sends the tail as a part while the next one is read, if there is memory for both.
+func (u *upload) send(ctx context.Context) error {
+	if err := u.begin(ctx); err != nil || u.known {
+		return err
+	}
+
+	if err := u.land(); err != nil {
+		return err
+	}
+
+	if len(u.sent.Parts) == maxParts {
+		return fmt.Errorf("%w: more than %d parts of %d bytes", storage.ErrSize, maxParts, u.partSize)
+	}
+
+	full := u.tail
+	u.launch(ctx, full)
+	u.full += full.size
+
+	if u.tail = u.b.parts.tryReserve(u.partRoom()); u.tail != nil {
+		return nil
+	}
+
+	if err := u.land(); err != nil {
+		return err
+	}
+
+	return u.fill(ctx, nil)
+}
+
+// begin begins the multipart upload: where the bytes belong, if that is known, and unless
+// they are there already.
+func (u *upload) begin(ctx context.Context) (err error) {
+	if u.sent != nil {
+		return nil
+	}
+
+	key := u.key + stagedSuffix
+	if u.direct {
+		key = u.dst
+	}
+
+	if blob, ok := parseBlob(u.dst); ok && blob.place == "" {
+		key, u.known, err = u.b.target(ctx, blob, u.expected)
+	}
+
+	if u.known {
+		u.full += u.tail.size
+		u.tail.free()
+		u.tail = nil
+
+		return nil
+	}
+
+	if err == nil {
+		u.sent, err = u.b.client.begin(ctx, key)
+	}
+
+	return err
+}
+
+// launch sends a buffer as the next part, and frees it.
+func (u *upload) launch(ctx context.Context, full *buffer) {
+	f := &flight{done: make(chan struct{})}
+	u.flying = f
+
+	n, sent := len(u.sent.Parts), u.sent
+
+	go func() {
+		defer close(f.done)
+
+		full.pos = 0
+		f.part, f.err = u.b.client.sendPart(ctx, sent, n, full, full.size)
+		full.free()
+	}()
+}
+
+// land waits for the part under way.
+func (u *upload) land() error {
+	if u.flying == nil {
+		return nil
+	}
+
+	<-u.flying.done
+	f := u.flying
+	u.flying = nil
+
+	if f.err != nil {
+		return f.err
+	}
+
+	u.sent.Parts = append(u.sent.Parts, f.part)
+
+	return nil
+}
+
+// Reader reads the bytes once more. Parts have to be assembled for that, and then nothing
+// can be added any more.
+//
+// Errors: storage.ErrRange.
+func (u *upload) Reader(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	if err := u.check(); err != nil {
+		return nil, err
+	}
+
+	if offset < 0 || offset > u.Size() {
+		return nil, fmt.Errorf("upload %s: %w: offset %d of %d", u.key, storage.ErrRange, offset, u.Size())
+	}
+
+	if u.sent == nil && !u.known {
+		if err := u.recall(ctx); err != nil {
+			return nil, u.lose(err)
+		}
+
+		return io.NopCloser(u.readTail(offset)), nil
+	}
+
+	if err := u.stage(ctx); err != nil {
+		return nil, u.lose(err)
+	}
+
+	object, err := u.b.openAt(ctx, u.key+stagedSuffix, storage.Range{Offset: offset, Length: -1})
+	if err != nil {
+		return nil, err
+	}
+
+	return readCloser{object.Body, object.Closer}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// readTail reads the tail, which is in memory.
+func (u *upload) readTail(offset int64) io.Reader {
+	if u.tail == nil {
+		return bytes.NewReader(u.small[offset:])
+	}
+
+	again := *u.tail
+	again.pos = offset
+
+	return &again
+}
+
+// Abort drops the bytes.
+func (u *upload) Abort(ctx context.Context) error {
+	if u.over {
+		return fmt.Errorf("upload %s: %w", u.key, fs.ErrClosed)
+	}
+
+	var errs []error
+
+	if u.flying != nil {
+		errs = append(errs, ignore(u.land()))
+	}
+
+	if u.sent != nil && u.staged < 0 {
+		errs = append(errs, u.b.client.abort(ctx, u.sent))
+	}
+
+	u.b.ended.Add(u.key, struct{}{})
+
+	return errors.Join(errors.Join(errs...), u.clear(ctx), u.Close())
+}
+
+// ignore drops the error of what is not wanted any more.
+func ignore(error) error { return nil }
+
+// clear removes what an upload leaves beside its blob.
+func (u *upload) clear(ctx context.Context) error {
+	var errs []error
+
+	if u.staged >= 0 {
+		errs = append(errs, u.b.client.delete(ctx, u.key+stagedSuffix))
+	}
+
+	if u.saved {
+		errs = append(errs, u.b.client.delete(ctx, u.key))
+	}
+
+	return errors.Join(errs...)
+}
+
+// Close lets go of the memory. What was not saved is lost.
+func (u *upload) Close() error {
+	if u.over {
+		return nil
+	}
+
+	u.over = true
+
+	if u.flying != nil {
+		<-u.flying.done
+	}
+
+	u.tail.free()
+	u.tail, u.small = nil, nil
+
+	return nil
+}

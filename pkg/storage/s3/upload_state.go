@@ -1,0 +1,190 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// uploadState is what another process needs to go on: a line of JSON, then the tail. It
+// is saved when a request ends, never in the middle of one.
+type uploadState struct {
+	Format   int        `json:"format"`
+	PartSize int64      `json:"partSize,omitempty"`
+	Sent     *multipart `json:"sent,omitempty"`
+	Full     int64      `json:"full"`            // bytes in Sent
+	Known    bool       `json:"known,omitempty"` // Full bytes need not be sent: they are at Dst
+	Staged   bool       `json:"staged,omitempty"`
+	Dst      string     `json:"dst,omitempty"`
+	Tail     int64      `json:"tail"` // bytes behind this line
+	Note     []byte     `json:"note,omitempty"`
+}
+
+const uploadFormat = 1
+
+// Save writes the state. What is then in memory may go, and goes if it is much.
+func (u *upload) Save(ctx context.Context, note []byte) error {
+	if err := u.check(); err != nil {
+		return err
+	}
+
+	if err := errors.Join(u.recall(ctx), u.land()); err != nil {
+		return u.lose(err)
+	}
+
+	state := uploadState{
+		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
+		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
+	}
+
+	line, err := json.Marshal(state)
+	if err != nil {
+		return fmt.Errorf("encode state of upload %s: %w", u.key, err)
+	}
+
+	line = append(line, '\n')
+	body := &joined{first: bytes.NewReader(line), size: int64(len(line))}
+
+	if tail, ok := u.readTail(0).(io.ReadSeeker); ok {
+		body.second = tail
+	}
+
+	if _, err := u.b.client.put(ctx, u.key, body, body.size+state.Tail, condition{}, ""); err != nil {
+		return u.lose(err)
+	}
+
+	u.saved = true
+	u.rest()
+
+	return nil
+}
+
+// rest lets go of memory between two requests, unless there is room for what waits.
+func (u *upload) rest() {
+	if u.tail == nil {
+		return
+	}
+
+	if u.tail.size <= maxTail {
+		if kept := u.b.tails.tryReserve(u.tail.size); kept != nil {
+			again := *u.tail
+			again.pos = 0
+
+			buf := make([]byte, blockSize)
+			for n, err := again.Read(buf); err == nil; n, err = again.Read(buf) {
+				kept.add(buf[:n])
+			}
+
+			u.tail.free()
+			u.tail = kept
+
+			return
+		}
+	}
+
+	u.away = u.tail.size
+	u.tail.free()
+	u.tail = nil
+}
+
+// ResumeUpload opens an upload that any process has begun.
+//
+// Errors: fs.ErrNotExist.
+func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, []byte, error) {
+	repo, id, ok := splitUploadKey(key)
+	if !ok || !b.knowsUpload(repo, id) || b.ended.Contains(key) {
+		return nil, nil, fmt.Errorf("upload %s: %w", key, fs.ErrNotExist)
+	}
+
+	u := b.newUpload(key)
+
+	state, tail, err := b.readState(ctx, key)
+	if isNotExist(err) {
+		return u, nil, nil // begun, and nothing came
+	}
+
+	if err != nil {
+		return nil, nil, err
+	}
+
+	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
+	u.saved = true
+
+	if state.Staged {
+		u.staged = state.Full
+	}
+
+	if int64(len(tail)) <= maxSmall {
+		u.small = tail
+	} else {
+		u.away = int64(len(tail))
+	}
+
+	return u, state.Note, nil
+}
+
+// readState reads what Save wrote.
+//
+// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
+func (b *Bucket) readState(ctx context.Context, key string) (uploadState, []byte, error) {
+	data, _, err := b.client.read(ctx, key, "")
+	if err != nil {
+		return uploadState{}, nil, err
+	}
+
+	line, tail, ok := bytes.Cut(data, []byte("\n"))
+
+	var state uploadState
+	if err := json.Unmarshal(line, &state); err != nil || !ok {
+		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s", storage.ErrDamaged, key)
+	}
+
+	if state.Format != uploadFormat {
+		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d",
+			storage.ErrFormat, key, state.Format, uploadFormat)
+	}
+
+	if int64(len(tail)) != state.Tail {
+		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s: %d bytes of %d", storage.ErrDamaged, key, len(tail), state.Tail)
+	}
+
+	return state, tail, nil
+}
+
+// joined is two readers, one behind the other, as one that can be read again.
+type joined struct {
+	first  io.ReadSeeker
+	size   int64 // of first
+	second io.ReadSeeker
+}
+
+func (j *joined) Read(p []byte) (int, error) {
+	n, err := j.first.Read(p)
+	if n > 0 || !errors.Is(err, io.EOF) || j.second == nil {
+		return n, err
+	}
+
+	return j.second.Read(p)
+}
+
+// Seek goes to the start, or tells the size: that is all that a request needs.
+func (j *joined) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence == io.SeekCurrent && offset != 0 {
+		return 0, errors.ErrUnsupported
+	}
+
+	first, err := j.first.Seek(0, whence)
+	if err != nil || j.second == nil {
+		return first, err
+	}
+
+	second, err := j.second.Seek(0, whence)
+
+	return first + second, err
+}
