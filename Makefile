@@ -15,6 +15,10 @@ CRANE_VERSION        := v0.22.1
 REGCTL_VERSION       := v0.11.7
 ORAS_VERSION         := v1.3.6
 DISTRIBUTION_VERSION := v3.1.2
+VERSITYGW_VERSION    := v1.8.0
+
+# The packages whose tests talk to the servers of others.
+REMOTE_PACKAGES := ./internal/...
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -68,7 +72,7 @@ test-all: ## what needs other programs too: clients, a C compiler (run make test
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -107,6 +111,10 @@ crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the re
 	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
 	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
 
+.PHONY: remote
+remote: $(STRICT) remote-tools ## tests against real servers (S3, Redis, DynamoDB)
+	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
+
 .PHONY: cross
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
@@ -131,6 +139,9 @@ endef
 .PHONY: client-tools
 client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
 
+.PHONY: remote-tools
+remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
+
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_VERSION))
 
@@ -148,3 +159,6 @@ $(TOOLS)/oras-$(ORAS_VERSION):
 
 $(TOOLS)/registry-$(DISTRIBUTION_VERSION):
 	$(call install,github.com/distribution/distribution/v3/cmd/registry,$(DISTRIBUTION_VERSION))
+
+$(TOOLS)/versitygw-$(VERSITYGW_VERSION):
+	$(call install,github.com/versity/versitygw/cmd/versitygw,$(VERSITYGW_VERSION))

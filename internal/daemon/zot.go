@@ -62,7 +62,7 @@ func (z *Zot) fill(t testing.TB) {
 
 	if z.dir == "" {
 		z.dir = t.TempDir()
-		t.Cleanup(func() { showLog(t, filepath.Join(z.dir, "zot.log")) })
+		t.Cleanup(func() { ShowLog(t, filepath.Join(z.dir, "zot.log")) })
 	}
 
 	if z.Root == "" {
@@ -125,9 +125,9 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// showLog prints the end of a log, where a test failed: what is neither debug nor
+// ShowLog prints the end of a log, where a test failed: what is neither debug nor
 // info, a crash's stack included.
-func showLog(t testing.TB, path string) {
+func ShowLog(t testing.TB, path string) {
 	t.Helper()
 
 	if !t.Failed() {
