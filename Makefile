@@ -18,7 +18,7 @@ DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION    := v1.8.0
 
 # The packages whose tests talk to the servers of others.
-REMOTE_PACKAGES := ./internal/...
+REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/...
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)

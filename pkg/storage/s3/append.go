@@ -23,6 +23,10 @@ const maxTries = 16
 // The bytes of all tries are the same. So a try that arrives late finds its own head, or
 // another one, and changes nothing.
 func (l *repoLog) Append(ctx context.Context, records []storage.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+
 	l.writing.Lock()
 	defer l.writing.Unlock()
 

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -53,10 +55,7 @@ const (
 )
 
 func newClient(ctx context.Context, opts Options) (*client, error) {
-	quick, slow := newTransport(opts, stallQuick), newTransport(opts, stallSlow)
-	doer, retryer := &doer{quick: quick, slow: slow}, newRetryer()
-
-	load := []func(*config.LoadOptions) error{config.WithHTTPClient(doer)}
+	var load []func(*config.LoadOptions) error
 	if region := regionOf(opts); region != "" {
 		load = append(load, config.WithRegion(region))
 	}
@@ -75,7 +74,12 @@ func newClient(ctx context.Context, opts Options) (*client, error) {
 		return nil, &SettingError{Setting: "region", Problem: "is missing, and neither AWS_REGION nor a profile says it"}
 	}
 
+	secure := &tls.Config{RootCAs: authorities(cfg), InsecureSkipVerify: opts.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // as configured
+	quick, slow := newTransport(secure, stallQuick), newTransport(secure, stallSlow)
+	retryer := newRetryer()
+
 	api := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.HTTPClient = &doer{quick: quick, slow: slow}
 		o.UsePathStyle = opts.PathStyle
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired // older servers know none
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -96,6 +100,16 @@ func newClient(ctx context.Context, opts Options) (*client, error) {
 		write: writeSettings{opts.Encryption, opts.KeyID, opts.StorageClass, opts.ACL},
 		pools: []*http.Transport{quick, slow}, conditional: true, patience: retryer,
 	}, nil
+}
+
+// authorities are those that AWS_CA_BUNDLE or a profile names, nil for the system's.
+func authorities(cfg aws.Config) *x509.CertPool {
+	buildable, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok || buildable.GetTransport().TLSClientConfig == nil {
+		return nil
+	}
+
+	return buildable.GetTransport().TLSClientConfig.RootCAs
 }
 
 func regionOf(opts Options) string {
@@ -146,7 +160,7 @@ func (p *patience) MaxAttempts() int {
 
 // newTransport makes a pool of connections on which no read or write may stall longer
 // than stall.
-func newTransport(opts Options, stall time.Duration) *http.Transport {
+func newTransport(secure *tls.Config, stall time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 
 	return &http.Transport{
@@ -159,7 +173,7 @@ func newTransport(opts Options, stall time.Duration) *http.Transport {
 
 			return &stallConn{Conn: conn, limit: stall}, nil
 		},
-		TLSClientConfig:       &tls.Config{InsecureSkipVerify: opts.SkipVerify, MinVersion: tls.VersionTLS12}, //nolint:gosec // as configured
+		TLSClientConfig:       secure,
 		TLSHandshakeTimeout:   dialTimeout,
 		MaxIdleConnsPerHost:   256,
 		IdleConnTimeout:       stallQuick,

@@ -37,14 +37,16 @@ func (d driverUnderTest) testReopenObjects() {
 }
 
 func (d driverUnderTest) testReopenUploads() {
-	up, err := d.CreateUpload(d.T.Context(), uploadKey)
+	key := d.newUpload()
+
+	up, err := d.CreateUpload(d.T.Context(), key)
 	d.must(err)
 	d.mustAppend(up, "some ")
 	d.must(up.Save(d.T.Context(), []byte("note")))
 	d.must(up.Close())
 	d.reopen()
 
-	up, note := d.mustResume(uploadKey)
+	up, note := d.mustResume(key)
 	if up.Size() != 5 || note != "note" {
 		d.T.Fatalf("resumed at %d with note %q", up.Size(), note)
 	}
@@ -89,7 +91,10 @@ func (d driverUnderTest) testReopenCheckpoint() {
 	d.reopen()
 	d.wantLog(repoPrefix, "state 1", 1, record(2, "two"), record(3, "three"))
 	d.appendAndClose(func(log storage.Log) {
-		d.takeIndex(log, "index 1")
+		if !d.Remote() {
+			d.takeIndex(log, "index 1")
+		}
+
 		d.mustCheckpoint(log, 3, "state 3", "index 3")
 
 		_, err := log.OpenCheckpoint(d.T.Context(), 2)
@@ -97,6 +102,10 @@ func (d driverUnderTest) testReopenCheckpoint() {
 	})
 	d.reopen()
 	d.wantLog(repoPrefix, "state 3", 3)
+
+	if d.Remote() { // the catalog tells, which is the engine's
+		return
+	}
 
 	prefixes := []string{}
 

@@ -1,0 +1,99 @@
+//go:build remote
+
+package s3_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"zotregistry.io/zot/internal/servers"
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/s3"
+	"zotregistry.io/zot/pkg/storage/storagetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a server with a bucket, in which each test has a prefix of its own.
+type bench struct {
+	server *servers.S3
+	opened atomic.Int64
+}
+
+const bucketName = "zot"
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+
+	server := servers.StartS3(t)
+	if err := server.Bucket(t.Context(), bucketName); err != nil {
+		t.Fatal(err)
+	}
+
+	return &bench{server: server}
+}
+
+// options are those of a prefix that nobody else uses.
+func (b *bench) options() s3.Options {
+	return s3.Options{
+		Bucket: bucketName, Prefix: fmt.Sprint("test-", b.opened.Add(1)), Region: b.server.Region,
+		Endpoint: b.server.Endpoint, AccessKey: b.server.AccessKey, SecretKey: b.server.SecretKey,
+		PathStyle: true, Dedupe: true, Log: zerolog.Nop(),
+	}
+}
+
+func open(t *testing.T, opts s3.Options) *s3.Bucket {
+	t.Helper()
+
+	bucket, err := s3.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return bucket
+}
+
+func TestDriver(t *testing.T) {
+	b := newBench(t)
+
+	storagetest.TestDriver(t, func(t *testing.T) storage.Driver { return open(t, b.options()) })
+}
+
+func TestReopen(t *testing.T) {
+	b := newBench(t)
+
+	storagetest.TestDriverReopen(t, func(t *testing.T) (storage.Driver, func() storage.Driver) {
+		opts := b.options()
+
+		return open(t, opts), func() storage.Driver { return open(t, opts) }
+	})
+}
+
+func TestReplicas(t *testing.T) {
+	b := newBench(t)
+
+	storagetest.TestReplicas(t, func(t *testing.T) (x, y storage.Driver) {
+		opts := b.options()
+
+		return open(t, opts), open(t, opts)
+	})
+}
+
+func TestStore(t *testing.T) {
+	b := newBench(t)
+
+	for name, dedupe := range map[string]bool{"dedupe": true, "no dedupe": false} {
+		t.Run(name, func(t *testing.T) {
+			storagetest.TestStore(t, func(t *testing.T) (storage.Driver, storage.Cache) {
+				opts := b.options()
+				opts.Dedupe = dedupe
+
+				return open(t, opts), storagetest.NewMapCache()
+			})
+		})
+	}
+}
