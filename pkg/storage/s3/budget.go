@@ -13,10 +13,10 @@ import (
 // than it has bytes.
 const blockSize = 256 << 10
 
-// budget is memory that the parts of all uploads share. Room is reserved for a whole
+// Budget is memory that the parts of all uploads share. Room is reserved for a whole
 // part before its first byte is read, first come, first served; so no upload waits for
 // room while it holds a part that cannot be finished. Blocks are used again and again.
-type budget struct {
+type Budget struct {
 	size int64
 	room *semaphore.Weighted
 
@@ -24,12 +24,15 @@ type budget struct {
 	free [][]byte
 }
 
-func newBudget(size int64) *budget {
-	return &budget{size: size, room: semaphore.NewWeighted(size)}
+// NewBudget returns memory of size bytes, or what two parts of the least size need.
+func NewBudget(size int64) *Budget { return newBudget(max(size, 2*minPart)) }
+
+func newBudget(size int64) *Budget {
+	return &Budget{size: size, room: semaphore.NewWeighted(size)}
 }
 
 // reserve waits for room for size bytes.
-func (b *budget) reserve(ctx context.Context, size int64) (*buffer, error) {
+func (b *Budget) reserve(ctx context.Context, size int64) (*buffer, error) {
 	size = b.whole(size)
 	if err := b.room.Acquire(ctx, size); err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func (b *budget) reserve(ctx context.Context, size int64) (*buffer, error) {
 }
 
 // tryReserve returns nil if there is no room now, or others wait for it.
-func (b *budget) tryReserve(size int64) *buffer {
+func (b *Budget) tryReserve(size int64) *buffer {
 	size = b.whole(size)
 	if !b.room.TryAcquire(size) {
 		return nil
@@ -49,11 +52,11 @@ func (b *budget) tryReserve(size int64) *buffer {
 }
 
 // whole is size in whole blocks, and no more than there is.
-func (b *budget) whole(size int64) int64 {
+func (b *Budget) whole(size int64) int64 {
 	return min((size+blockSize-1)/blockSize*blockSize, b.size)
 }
 
-func (b *budget) take() []byte {
+func (b *Budget) take() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
@@ -67,7 +70,7 @@ func (b *budget) take() []byte {
 	return make([]byte, blockSize)
 }
 
-func (b *budget) give(blocks [][]byte) {
+func (b *Budget) give(blocks [][]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
@@ -77,7 +80,7 @@ func (b *budget) give(blocks [][]byte) {
 // buffer is bytes in reserved memory. It is an io.ReadSeeker, so that what was read of it
 // can be sent again. It is used by one goroutine at a time.
 type buffer struct {
-	budget   *budget
+	budget   *Budget
 	reserved int64
 	blocks   [][]byte
 	size     int64

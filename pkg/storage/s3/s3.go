@@ -49,7 +49,7 @@ type Options struct {
 	CopyAbove  int64 // bytes above which a copy is made in parts; 0 = 5 GiB, S3's limit
 	CopyAtOnce int   // parts of one copy under way at once; 0 = 4
 
-	Buffers int64 // bytes of memory that the parts of all uploads share; 0 = DefaultBuffers
+	Parts *Budget // memory that the parts of uploads share; nil = an own one of DefaultBuffers
 
 	Dedupe       bool // keep equal blobs once
 	SingleWriter bool // no other process writes to the bucket: do without conditions if need be
@@ -64,8 +64,8 @@ type Bucket struct {
 	client *client
 	opts   Options
 	root   root
-	parts  *budget
-	tails  *budget // of uploads that nobody uses at the moment
+	parts  *Budget
+	tails  *Budget // of uploads that nobody uses at the moment
 
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
@@ -113,7 +113,7 @@ func connect(ctx context.Context, opts Options) (*Bucket, error) {
 		return nil, err
 	}
 
-	b := &Bucket{client: c, opts: opts, parts: newBudget(opts.Buffers), tails: newBudget(maxTails)}
+	b := &Bucket{client: c, opts: opts, parts: opts.Parts, tails: newBudget(maxTails)}
 
 	var errs [3]error
 	b.holdings, errs[0] = lru.New[string, holding](maxHoldings)
@@ -136,16 +136,18 @@ func (o *Options) fill() {
 		o.Now = time.Now
 	}
 
-	setDefault(&o.Buffers, DefaultBuffers)
+	if o.Parts == nil {
+		o.Parts = NewBudget(DefaultBuffers)
+	}
+
 	setDefault(&o.PartSize, defaultPart)
 	setDefault(&o.CopyPart, defaultCopy)
 	setDefault(&o.CopyAbove, maxCopy)
 	setDefault(&o.CopyAtOnce, 4)
 
-	o.PartSize = max(o.PartSize, minPart)
+	o.PartSize = min(max(o.PartSize, minPart), o.Parts.size/2) // one is sent while another is filled
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
-	o.Buffers = max(o.Buffers, 2*o.PartSize) // one part is sent while another is filled
 }
 
 func setDefault[T int | int64](value *T, otherwise T) {

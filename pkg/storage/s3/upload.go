@@ -246,7 +246,7 @@ func (u *upload) decide() {
 		u.partSize = max(minPart, roundUp(u.expected/maxParts+1, blockSize))
 	}
 
-	u.partSize = min(u.partSize, u.b.opts.Buffers/2)
+	u.partSize = min(u.partSize, u.b.parts.size/2)
 }
 
 func roundUp(n, step int64) int64 { return (n + step - 1) / step * step }

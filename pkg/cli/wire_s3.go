@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/s3"
+)
+
+// copyBuffers is memory between a client and the parts of uploads to a bucket: those
+// have the rest.
+const copyBuffers = 4 << 20
+
+// s3Options are what the configuration says of a bucket.
+func s3Options(cfg config.Store, log zerolog.Logger) (s3.Options, error) {
+	var s config.S3
+	if mistakes := decodeSettings("", cfg.StorageDriver, &s); len(mistakes) > 0 {
+		return s3.Options{}, fmt.Errorf("%s: %s", mistakes[0].Path, mistakes[0].Problem)
+	}
+
+	endpoint, err := s3Endpoint(s)
+	if err != nil {
+		return s3.Options{}, err
+	}
+
+	return s3.Options{
+		Bucket: s.Bucket, Prefix: s.RootDirectory, Region: s.Region, Endpoint: endpoint,
+		AccessKey: s.AccessKey, SecretKey: s.SecretKey, SessionToken: s.SessionToken,
+		PathStyle:  s.ForcePathStyle != nil && *s.ForcePathStyle || s.ForcePathStyle == nil && endpoint != "",
+		SkipVerify: s.SkipVerify, Encryption: encryptionOf(s), KeyID: s.KeyID,
+		StorageClass: s.StorageClass, ACL: s.ObjectACL, UserAgent: s.UserAgent,
+		PartSize: s.ChunkSize, CopyPart: s.MultipartCopyChunkSize, CopyAbove: s.MultipartCopyThresholdSize,
+		CopyAtOnce: s.MultipartCopyMaxConcurrency, Dedupe: cfg.Dedupe, SingleWriter: cfg.SingleWriter,
+		Log: log,
+	}, nil
+}
+
+func encryptionOf(s config.S3) string {
+	switch {
+	case s.KeyID != "":
+		return "aws:kms"
+	case s.Encrypt:
+		return "AES256"
+	}
+
+	return ""
+}
+
+// openBucket opens the image store in a bucket.
+func openBucket(ctx context.Context, cfg config.Store, shared *buffers, log zerolog.Logger) (*storage.Store, error) {
+	opts, err := s3Options(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+
+	opts.Parts = shared.parts
+
+	bucket, err := s3.Open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+
+	if cfg.Dedupe && cfg.CacheDriver.Name() == "" { // the cache is a file there
+		if err := os.MkdirAll(cfg.RootDirectory, 0o700); err != nil {
+			return nil, errors.Join(err, bucket.Close())
+		}
+	}
+
+	known, err := openCache(cfg, bucket.ID(), log)
+	if err != nil {
+		return nil, errors.Join(err, bucket.Close())
+	}
+
+	store, err := s3.NewStore(ctx, bucket, known, storage.Options{
+		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: shared.copies,
+	})
+	if err != nil {
+		return nil, errors.Join(err, known.Close(), bucket.Close())
+	}
+
+	return store, nil
+}
+
+// atSetting names the key of a setting that is what is wrong.
+func atSetting(path string, err error) error {
+	var setting *s3.SettingError
+	if errors.As(err, &setting) {
+		return fmt.Errorf("%s.storageDriver.%w", path, setting)
+	}
+
+	return err
+}
