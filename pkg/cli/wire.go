@@ -12,6 +12,7 @@ import (
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/cache"
 	"zotregistry.io/zot/pkg/storage/local"
 )
 
@@ -26,7 +27,7 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	open := func(key string, settings config.Store, buffers *storage.Buffers) (*storage.Store, error) {
 		store, err := openStore(ctx, settings, buffers, log)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", key, err), closeAll(ctx, opened))
+			return nil, errors.Join(atKey(key, err), closeAll(ctx, opened))
 		}
 
 		opened = append(opened, store)
@@ -55,6 +56,16 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	return storage.NewStores(def, sub), nil
 }
 
+// atKey says which key of the configuration, at path or below it, err is about.
+func atKey(path string, err error) error {
+	var setting *cache.SettingError
+	if errors.As(err, &setting) {
+		return fmt.Errorf("%s.cacheDriver.%w", path, setting)
+	}
+
+	return fmt.Errorf("%s: %w", path, err)
+}
+
 // openStore opens one image store, whose uploads share buffers.
 func openStore(
 	ctx context.Context, cfg config.Store, buffers *storage.Buffers, log zerolog.Logger,
@@ -71,14 +82,14 @@ func openStore(
 		return nil, err
 	}
 
-	cache, err := openCache(cfg, root.ID(), log)
+	known, err := openCache(cfg, root.ID(), log)
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 
-	store, err := local.NewStore(ctx, root, cache, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: buffers})
+	store, err := local.NewStore(ctx, root, known, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: buffers})
 	if err != nil {
-		return nil, errors.Join(err, cache.Close(), root.Close())
+		return nil, errors.Join(err, known.Close(), root.Close())
 	}
 
 	return store, nil
