@@ -40,6 +40,8 @@ type Cache interface {
 
 	// PutBlob remembers that key holds dgst. It is visible in this process when it
 	// returns. Putting a pair again changes nothing.
+	//
+	// Errors: ErrCachePair.
 	PutBlob(ctx context.Context, dgst digest.Digest, key string) error
 
 	// HasBlob says whether key is remembered as holding dgst.

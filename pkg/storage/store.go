@@ -23,18 +23,18 @@ type Options struct {
 // It plays all the roles of storage.go. Its methods may be called concurrently.
 type Store struct {
 	driver Driver
-	cache  Cache
+	cache  *guardedCache
 	opts   Options
 
-	tasks       *tasks
-	durability  *durability
-	catalog     *catalog
-	repos       *repos
-	sessions    *sessions
-	placing     *keyLocks
-	spare       sync.Map // digest to the key to link to where an older one takes no more links
-	cacheHealth *cacheHealth
-	cacheFull   atomic.Bool // all blobs are in the cache
+	tasks      *tasks
+	durability *durability
+	catalog    *catalog
+	repos      *repos
+	sessions   *sessions
+	placing    *keyLocks
+	spare      sync.Map    // digest to the key to link to where an older one takes no more links
+	owed       owedPuts    // puts that the cache did not take
+	cacheFull  atomic.Bool // all blobs are in the cache
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -49,9 +49,9 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		opts.Buffers = NewBuffers(DefaultBuffers)
 	}
 
-	s := &Store{driver: driver, cache: cache, opts: opts, tasks: newTasks(ctx), placing: newKeyLocks()}
+	s := &Store{driver: driver, opts: opts, tasks: newTasks(ctx), placing: newKeyLocks()}
+	s.cache = newGuardedCache(cache, opts)
 	s.repos = newRepos(s)
-	s.cacheHealth = newCacheHealth(cache.Name(), opts)
 
 	var err error
 	if s.durability, err = openDurability(ctx, driver, s.tasks, opts); err != nil {

@@ -61,7 +61,6 @@ const (
 
 var (
 	errDamaged = errors.New("damaged")
-	errPair    = errors.New("not a pair that a cache can keep")
 )
 
 // fits says whether a pair can be in the file.
@@ -73,7 +72,7 @@ func fits(dgst digest.Digest, key string) bool {
 func checkPair(dgst digest.Digest, key string) error {
 	if !fits(dgst, key) {
 		return fmt.Errorf("%w: digest of %d bytes (1 to %d), key of %d bytes (1 to %d)",
-			errPair, len(dgst), maxDigest, len(key), maxKey)
+			ErrPair, len(dgst), maxDigest, len(key), maxKey)
 	}
 
 	return nil

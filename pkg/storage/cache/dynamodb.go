@@ -182,10 +182,10 @@ func (d *DynamoDB) HasBlob(ctx context.Context, dgst digest.Digest, key string) 
 
 // PutBlob remembers key under dgst. The key has at most dynamoMaxKey bytes.
 //
-// Errors: ErrClosed.
+// Errors: ErrClosed, ErrPair.
 func (d *DynamoDB) PutBlob(ctx context.Context, dgst digest.Digest, key string) error {
 	if !d.fits(dgst, key) {
-		return fmt.Errorf("put %.80s into dynamodb: %w: key of %d bytes", dgst, errPair, len(key))
+		return fmt.Errorf("put %.80s into dynamodb: %w: key of %d bytes", dgst, ErrPair, len(key))
 	}
 
 	item := d.pair(dgst, key)

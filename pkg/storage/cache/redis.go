@@ -170,7 +170,7 @@ func (r *Redis) HasBlob(ctx context.Context, dgst digest.Digest, key string) (bo
 
 // PutBlob remembers key under dgst.
 //
-// Errors: ErrClosed.
+// Errors: ErrClosed, ErrPair.
 func (r *Redis) PutBlob(ctx context.Context, dgst digest.Digest, key string) error {
 	err := checkPair(dgst, key)
 	if err == nil {

@@ -43,6 +43,9 @@ func (c *MapCache) Copy() *MapCache {
 // Name implements storage.Cache.
 func (c *MapCache) Name() string { return "map" }
 
+// Local says that no call waits for a network.
+func (c *MapCache) Local() bool { return true }
+
 // GetBlob implements storage.Cache.
 func (c *MapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, error) {
 	keys, err := c.GetAllBlobs(ctx, dgst, 1)
