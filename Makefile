@@ -15,6 +15,7 @@ CRANE_VERSION        := v0.22.1
 REGCTL_VERSION       := v0.11.7
 ORAS_VERSION         := v1.3.6
 DISTRIBUTION_VERSION := v3.1.2
+DYNALITE_VERSION     := 4.0.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -64,11 +65,11 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -106,6 +107,14 @@ clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, 
 crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the real binary
 	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
 	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
+
+# Packages whose drivers talk to a server of another kind.
+REMOTE := ./pkg/storage/cache/... ./pkg/cli/...
+
+.PHONY: remote
+remote: $(STRICT) $(TOOLS)/dynalite-$(DYNALITE_VERSION) ## tests against real servers: Redis, DynamoDB
+	@test/need.sh redis-server=redis-server
+	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE)
 
 .PHONY: cross
 cross: ## does it build for all platforms
@@ -148,3 +157,10 @@ $(TOOLS)/oras-$(ORAS_VERSION):
 
 $(TOOLS)/registry-$(DISTRIBUTION_VERSION):
 	$(call install,github.com/distribution/distribution/v3/cmd/registry,$(DISTRIBUTION_VERSION))
+
+# A server of DynamoDB's protocol, in JavaScript; the target is a mark beside it.
+$(TOOLS)/dynalite-$(DYNALITE_VERSION):
+	@test/need.sh node=nodejs npm=npm
+	@mkdir -p $(TOOLS)
+	@npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error dynalite@$(DYNALITE_VERSION)
+	@touch $@

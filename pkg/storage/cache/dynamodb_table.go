@@ -42,8 +42,11 @@ const (
 )
 
 // tableLimit is how long to wait for a table that is being made; some ten seconds are
-// usual.
-const tableLimit = time.Minute
+// usual. tablePoll is how often to look.
+const (
+	tableLimit = time.Minute
+	tablePoll  = 200 * time.Millisecond
+)
 
 // dynamoTable is a table with our keys.
 type dynamoTable struct {
@@ -240,7 +243,7 @@ func (t *dynamoTable) ensure(ctx context.Context) error {
 			}
 		}
 
-		if !sleep(ctx, openRetry) {
+		if !sleep(ctx, tablePoll) {
 			return &SettingError{
 				Key: "cacheTablename", Problem: fmt.Sprintf("the table %s is not ready", t.name), Err: err,
 				Remedy: "look at its state, or start zot again later",

@@ -17,7 +17,7 @@ type remote struct {
 // after which zot should have said why it does not start.
 const (
 	openLimit = 4 * time.Second
-	openRetry = 200 * time.Millisecond
+	openRetry = 500 * time.Millisecond
 )
 
 // call does one thing within the limit.
