@@ -21,6 +21,9 @@ import (
 //   - "sealed/<token>" is put at a clean shutdown, and the token kept in the root. A
 //     cache that lacks it at start is an old copy, or zot was killed.
 //   - "live/<token>" is put before filling begins. If it goes, so have other entries.
+//     Where others have the cache in their hands it is replaced after puts, so that a
+//     server that comes back as it was a while ago, or without the last that it was
+//     told, does not have it.
 const (
 	cacheMarker = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
 	sealedEntry = "sealed/"
@@ -51,6 +54,8 @@ type cacheFill struct {
 	store    *Store
 	run      string // names the process
 	round    int    // how often it was filled
+	mark     int    // how often the live entry was replaced
+	marked   int64  // the number of puts before it was put
 	complete bool   // the cache needs no filling
 }
 
@@ -60,6 +65,8 @@ func (f *cacheFill) check(ctx context.Context) {
 	f.store.payOwed(ctx)
 
 	if f.round > 0 && f.store.hasEntry(ctx, f.entry()) && !f.store.owed.forgetLost() {
+		f.renew(ctx)
+
 		return
 	}
 
@@ -81,7 +88,30 @@ func (f *cacheFill) check(ctx context.Context) {
 	f.store.cacheFull.Store(err == nil && f.store.hasEntry(ctx, f.entry()))
 }
 
-func (f *cacheFill) entry() string { return liveEntry + f.run + "/" + strconv.Itoa(f.round) }
+func (f *cacheFill) entry() string {
+	return liveEntry + f.run + "/" + strconv.Itoa(f.round) + "." + strconv.Itoa(f.mark)
+}
+
+// renew replaces the live entry by one that is younger than all that was put. It is
+// put before the old one goes: there is always one.
+func (f *cacheFill) renew(ctx context.Context) {
+	puts := f.store.cachePuts.Load()
+	if !f.store.cache.remote || puts == f.marked {
+		return
+	}
+
+	old := f.entry()
+	f.mark++
+
+	if f.store.cache.PutBlob(ctx, cacheMarker, f.entry()) != nil {
+		f.mark-- // the old one is there still
+
+		return
+	}
+
+	f.marked = puts
+	f.store.forget(ctx, cacheMarker, old)
+}
 
 func (s *Store) hasEntry(ctx context.Context, entry string) bool {
 	has, err := s.cache.HasBlob(ctx, cacheMarker, entry)

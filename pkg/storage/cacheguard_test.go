@@ -309,6 +309,26 @@ func TestPushesWithABrokenCache(t *testing.T) {
 	})
 }
 
+// TestCacheComesBackOld: a server was killed, and has only what its last snapshot had.
+func TestCacheComesBackOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := storagetest.NewMapCache()
+		w := storagetest.OpenOn(t, storagetest.NewMemory().Driver(), &farCache{Cache: content}, quiet)
+		w.Push("a", "t", "layer")
+		time.Sleep(time.Minute)
+
+		snapshot := content.Copy()
+
+		image := w.Push("b", "t", "layer")
+		time.Sleep(5 * time.Second)
+
+		content.Restore(snapshot)
+		w.Equal(len(w.Store.FindBlob(t.Context(), "c", image.Blobs[1])), 1, "known right after")
+		time.Sleep(time.Minute)
+		w.Equal(len(w.Store.FindBlob(t.Context(), "c", image.Blobs[1])), 2, "known again")
+	})
+}
+
 // TestFillingASlowCache: it is slower than any request would wait, and away for half a
 // minute.
 func TestFillingASlowCache(t *testing.T) {

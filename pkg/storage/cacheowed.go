@@ -82,5 +82,7 @@ func (s *Store) payOwed(ctx context.Context) {
 
 			return
 		}
+
+		s.cachePuts.Add(1)
 	}
 }

@@ -218,7 +218,10 @@ func (s *Store) cachedKeys(ctx context.Context, dgst digest.Digest, limit int) [
 }
 
 func (s *Store) remember(ctx context.Context, dgst digest.Digest, key string) {
-	if err := s.cache.PutBlob(ctx, dgst, key); err != nil && !errors.Is(err, ErrCachePair) {
+	switch err := s.cache.PutBlob(ctx, dgst, key); {
+	case err == nil:
+		s.cachePuts.Add(1)
+	case !errors.Is(err, ErrCachePair):
 		s.owed.add(owedPut{dgst, key})
 	}
 }

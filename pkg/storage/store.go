@@ -32,9 +32,10 @@ type Store struct {
 	repos      *repos
 	sessions   *sessions
 	placing    *keyLocks
-	spare      sync.Map    // digest to the key to link to where an older one takes no more links
-	owed       owedPuts    // puts that the cache did not take
-	cacheFull  atomic.Bool // all blobs are in the cache
+	spare      sync.Map     // digest to the key to link to where an older one takes no more links
+	owed       owedPuts     // puts that the cache did not take
+	cachePuts  atomic.Int64 // how many blobs the cache has taken from requests
+	cacheFull  atomic.Bool  // all blobs are in the cache
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from

@@ -59,9 +59,7 @@ const (
 	seqSize   = 8
 )
 
-var (
-	errDamaged = errors.New("damaged")
-)
+var errDamaged = errors.New("damaged")
 
 // fits says whether a pair can be in the file.
 func fits(dgst digest.Digest, key string) bool {

@@ -318,7 +318,9 @@ func TestRedisEvicts(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	defer opened.Close()
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
 
 	if !strings.Contains(log.String(), "allkeys-lru") || !strings.Contains(log.String(), "noeviction") {
 		t.Errorf("log: %s", log.String())
