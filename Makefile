@@ -16,9 +16,10 @@ REGCTL_VERSION       := v0.11.7
 ORAS_VERSION         := v1.3.6
 DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION    := v1.8.0
+DYNALITE_VERSION     := 4.0.0
 
 # The packages whose tests talk to the servers of others.
-REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/...
+REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/...
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -68,7 +69,7 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
@@ -112,7 +113,8 @@ crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the re
 	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
 
 .PHONY: remote
-remote: $(STRICT) remote-tools ## tests against real servers (S3, Redis, DynamoDB)
+remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoDB
+	@test/need.sh redis-server=redis-server
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
 
 .PHONY: cross
@@ -140,7 +142,7 @@ endef
 client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
 
 .PHONY: remote-tools
-remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
+remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_VERSION))
@@ -162,3 +164,10 @@ $(TOOLS)/registry-$(DISTRIBUTION_VERSION):
 
 $(TOOLS)/versitygw-$(VERSITYGW_VERSION):
 	$(call install,github.com/versity/versitygw/cmd/versitygw,$(VERSITYGW_VERSION))
+
+# A server of DynamoDB's protocol, in JavaScript; the target is a mark beside it.
+$(TOOLS)/dynalite-$(DYNALITE_VERSION):
+	@test/need.sh node=nodejs npm=npm
+	@mkdir -p $(TOOLS)
+	@npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error dynalite@$(DYNALITE_VERSION)
+	@touch $@

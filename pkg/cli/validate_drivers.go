@@ -3,34 +3,20 @@ package cli
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/cache"
 )
 
-// keysOf lists the keys that each driver has besides its name, in lower case. What
-// is known of a driver but not listed is not checked.
+// keysOf lists the keys that each driver has besides its name. The keys of a driver
+// that is not listed are not checked.
 var keysOf = map[string][]string{
-	"boltdb": {},
-	"redis": {
-		"url", "addr", "username", "password", "db", "client_name", "protocol", "master_name",
-		"sentinel_username", "sentinel_password", "keyprefix", "pool_size", "pool_timeout",
-		"dial_timeout", "read_timeout", "write_timeout", "max_retries", "min_idle_conns",
-		"max_idle_conns", "conn_max_idle_time", "conn_max_lifetime",
-	},
-	"dynamodb": {
-		"region", "endpoint", "cachetablename", "repometatablename", "imagemetatablename",
-		"repoblobsinfotablename", "userdatatablename", "apikeytablename", "versiontablename",
-	},
-	"s3": {
-		"rootdirectory", "region", "regionendpoint", "bucket", "accesskey", "secretkey",
-		"sessiontoken", "forcepathstyle", "secure", "skipverify", "encrypt", "keyid",
-		"storageclass", "useragent", "chunksize", "multipartcopychunksize",
-		"multipartcopymaxconcurrency", "multipartcopythresholdsize", "objectacl",
-	},
+	"boltdb":   {},
+	"redis":    cache.SettingKeys(cache.RedisName),
+	"dynamodb": cache.SettingKeys(cache.DynamoDBName),
 }
 
 // cacheDriver checks which driver remembers where blobs are.
@@ -50,12 +36,6 @@ func (c *check) cacheDriver(path string, store *config.Store) {
 		c.wrong(path+".name", "is missing", `name a driver, as "boltdb"`)
 
 		return
-	case "redis":
-		c.redis(path, driver)
-		c.refuse(path+".name", `write "boltdb", or leave cacheDriver out`)
-	case "dynamodb":
-		c.required(path, driver, "cachetablename", "cacheTablename", "the table that digests are kept in")
-		c.refuse(path+".name", `write "boltdb", or leave cacheDriver out`)
 	default:
 		if known := storage.CacheNames(); !slices.Contains(known, name) {
 			c.wrong(path+".name", fmt.Sprintf("there is no cache driver %q", name),
@@ -64,6 +44,18 @@ func (c *check) cacheDriver(path string, store *config.Store) {
 	}
 
 	c.driverKeys(path, driver)
+	c.cacheSettings(path, driver)
+}
+
+// cacheSettings has the driver check its settings. What it says of a key that is not
+// known is not as good as what driverKeys has said before.
+func (c *check) cacheSettings(path string, driver config.Settings) {
+	settings := maps.Clone(driver)
+	delete(settings, "name")
+
+	for _, mistake := range cache.CheckSettings(driver.Name(), settings) {
+		c.wrong(join(path, mistake.Key), mistake.Problem, mistake.Remedy)
+	}
 }
 
 // remoteCache compares upstream's key with the driver that is used all the same.
@@ -83,26 +75,6 @@ func (c *check) remoteCache(path string, store *config.Store) {
 	}
 }
 
-func (c *check) redis(path string, driver config.Settings) {
-	if driver["addr"] == nil {
-		c.required(path, driver, "url", "url", "where redis is")
-	}
-
-	address, err := url.Parse(driver.String("url"))
-	if err != nil {
-		// The error is not quoted: the address may hold a password.
-		c.wrong(path+".url", "is no URL", `write it as "redis://host:6379/0"`)
-	} else if address.String() != "" && address.Scheme != "redis" && address.Scheme != "rediss" {
-		c.wrong(path+".url", fmt.Sprintf("has the scheme %q", address.Scheme), "write redis:// or rediss://")
-	}
-}
-
-func (c *check) required(path string, driver config.Settings, key, name, what string) {
-	if driver.String(key) == "" {
-		c.wrong(join(path, name), "is missing", "name "+what)
-	}
-}
-
 func (c *check) driverKeys(path string, driver config.Settings) {
 	known, listed := keysOf[driver.Name()]
 	if !listed {
@@ -110,7 +82,8 @@ func (c *check) driverKeys(path string, driver config.Settings) {
 	}
 
 	for _, key := range slices.Sorted(maps.Keys(driver)) {
-		if key != "name" && !slices.Contains(known, key) {
+		same := func(name string) bool { return strings.EqualFold(name, key) }
+		if key != "name" && !slices.ContainsFunc(known, same) {
 			c.wrong(join(path, key), "unknown key", suggest(key, append([]string{"name"}, known...)))
 		}
 	}
@@ -135,8 +108,7 @@ func (c *check) storageDriver(path string, store *config.Store) {
 	case "":
 		c.wrong(path+".name", "is missing", "write one of s3, gcs, azure")
 	case "s3":
-		c.required(path, driver, "bucket", "bucket", "the bucket to keep images in")
-		c.refuse(path+".name", remedy)
+		c.s3(path, store)
 	case "gcs", "azure":
 		c.refuse(path+".name", remedy)
 	default:

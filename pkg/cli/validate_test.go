@@ -55,6 +55,15 @@ func withStorage(section string) string {
 
 func store(keys string) string { return `"storage": {"rootDirectory": "data", ` + keys + "}" }
 
+// bucket is the section of a store in a bucket, with these keys of its driver.
+func bucket(keys string) string {
+	if keys != "" {
+		keys = ", " + keys
+	}
+
+	return store(`"storageDriver": {"name": "s3", "region": "r"` + keys + "}")
+}
+
 // A row is a section with one mistake: the path of its key, and a word of what is
 // said about it.
 var rows = []struct{ section, path, text string }{
@@ -112,12 +121,39 @@ var rows = []struct{ section, path, text string }{
 	// drivers
 	{store(`"cacheDriver": {}`), "storage.cacheDriver.name", "is missing"},
 	{store(`"cacheDriver": {"name": "rocksdb"}`), "storage.cacheDriver.name", `no cache driver "rocksdb"`},
-	{store(`"cacheDriver": {"name": "redis", "url": "redis://localhost"}`), "storage.cacheDriver.name", "not built yet"},
-	{store(`"cacheDriver": {"name": "dynamodb", "cacheTablename": "t"}`), "storage.cacheDriver.name", "not built yet"},
+	{store(`"cacheDriver": {"name": "redis"}`), "storage.cacheDriver.url", "is missing"},
+	{store(`"cacheDriver": {"name": "redis", "url": "http://a"}`), "storage.cacheDriver.url", "scheme"},
+	{store(`"cacheDriver": {"name": "redis", "url": "redis://:pa ss@a:b"}`), "storage.cacheDriver.url", "is no URL"},
+	{store(`"cacheDriver": {"name": "redis", "url": "redis://a/0?poolsize=1"}`), "storage.cacheDriver.url", "poolsize"},
+	{store(`"cacheDriver": {"name": "redis", "url": "redis://a", "addr": "b:1"}`), "storage.cacheDriver.addr", "beside url"},
+	{store(`"cacheDriver": {"name": "redis", "addr": "a:1", "poolsize": 1}`), "storage.cacheDriver.poolsize", `did you mean "pool_size"?`},
+	{store(`"cacheDriver": {"name": "redis", "addr": "a:1", "pool_size": 0}`), "storage.cacheDriver.pool_size", "from 1"},
+	{store(`"cacheDriver": {"name": "redis", "addr": "a:1", "read_timeout": 5}`), "storage.cacheDriver.read_timeout", "unit"},
+	{store(`"cacheDriver": {"name": "redis", "addr": ["a:1", "b"]}`), "storage.cacheDriver.addr", "number 2"},
+	{store(`"cacheDriver": {"name": "redis", "addr": ["a:1", "b:1"], "db": 1}`), "storage.cacheDriver.db", "cluster"},
+	{store(`"cacheDriver": {"name": "redis", "addr": "a:1", "sentinel_password": "s"}`), "storage.cacheDriver.sentinel_password", "master_name"},
+	{store(`"cacheDriver": {"name": "dynamodb"}`), "storage.cacheDriver.cacheTablename", "is missing"},
+	{store(`"cacheDriver": {"name": "dynamodb", "cacheTablename": "a b"}`), "storage.cacheDriver.cacheTablename", "no name of a table"},
+	{store(`"cacheDriver": {"name": "dynamodb", "cacheTablename": "Blobs", "endpoint": "a:1"}`), "storage.cacheDriver.endpoint", "is no URL"},
+	{store(`"cacheDriver": {"name": "dynamodb", "cacheTablename": "Blobs", "regoin": "a"}`), "storage.cacheDriver.regoin", `did you mean "region"?`},
 	{store(`"cacheDriver": {"name": "boltdb", "ulr": 1}`), "storage.cacheDriver.ulr", "unknown key"},
 	{store(`"storageDriver": {}`), "storage.storageDriver.name", "is missing"},
 	{store(`"storageDriver": {"name": "swift"}`), "storage.storageDriver.name", `no storage driver "swift"`},
-	{store(`"storageDriver": {"name": "s3", "bucket": "b"}`), "storage.storageDriver.name", "not built yet"},
+	{bucket(``), "storage.storageDriver.bucket", "is missing"},
+	{bucket(`"bucket": "b", "regionendpoint": "ftp://x"`), "storage.storageDriver.regionendpoint", "no address of a server"},
+	{bucket(`"bucket": "b", "accesskey": "x"`), "storage.storageDriver.secretkey", "is missing"},
+	{bucket(`"bucket": "b", "secretkey": "x"`), "storage.storageDriver.accesskey", "is missing"},
+	{bucket(`"bucket": "b", "sessiontoken": "x"`), "storage.storageDriver.sessiontoken", "no accesskey"},
+	{bucket(`"bucket": "b", "chunksize": 1000`), "storage.storageDriver.chunksize", "S3 takes parts of"},
+	{bucket(`"bucket": "b", "secure": "maybe"`), "storage.storageDriver.secure", "must be true or false"},
+	{bucket(`"bucket": "b", "keyid": "x"`), "storage.storageDriver.keyid", "encrypt is false"},
+	{bucket(`"bucket": "b", "acceskey": "x"`), "storage.storageDriver.acceskey", `did you mean "accesskey"`},
+	{store(`"storageDriver": {"name": "s3", "bucket": "b"}`), "storage.storageDriver.region", "is missing"},
+	{
+		store(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "rootdirectory": "/x"},
+			"subPaths": {"/a": {"rootDirectory": "other", "storageDriver": {"name": "s3", "region": "r", "bucket": "b", "rootdirectory": "/x/y"}}}`),
+		"storage.subPaths[/a].storageDriver.rootdirectory", "is inside",
+	},
 	{store(`"storageDriver": {"name": "gcs"}`), "storage.storageDriver.name", "not built yet"},
 	{store(`"storageDriver": {"name": "azure"}`), "storage.storageDriver.name", "not built yet"},
 
@@ -200,18 +236,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 		{policies(`"keepTags": [{"pulledWithin": "-1h"}]`), "storage.retention.policies[0].keepTags[0].pulledWithin", "negative"},
 		{policies(`"keepUntagged": [{"mostRecentlyPushedCount": -1}]`), "storage.retention.policies[0].keepUntagged[0].mostRecentlyPushedCount", "negative"},
 		{store(`"retention": {"delay": "-1h", "policies": [{}]}`), "storage.retention.delay", "negative"},
-
-		{store(`"cacheDriver": {"name": "redis"}`), "storage.cacheDriver.url", "is missing"},
-		{store(`"cacheDriver": {"name": "redis", "url": "http://a"}`), "storage.cacheDriver.url", "scheme"},
-		{store(`"cacheDriver": {"name": "redis", "url": "redis://:pa ss@a:b"}`), "storage.cacheDriver.url", "is no URL"},
-		{store(`"cacheDriver": {"name": "redis", "addr": "a", "poolsize": 1}`), "storage.cacheDriver.poolsize", `did you mean "pool_size"?`},
-		{store(`"cacheDriver": {"name": "dynamodb"}`), "storage.cacheDriver.cacheTablename", "is missing"},
-		{store(`"storageDriver": {"name": "s3"}`), "storage.storageDriver.bucket", "is missing"},
-		{
-			store(`"storageDriver": {"name": "s3", "bucket": "b", "rootdirectory": "/x"},
-				"subPaths": {"/a": {"storageDriver": {"name": "s3", "bucket": "b", "rootdirectory": "/x/y"}}}`),
-			"storage.subPaths[/a].storageDriver.rootdirectory", "is inside",
-		},
 
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.address", "is missing"},
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.baseDN", "is missing"},
@@ -330,7 +354,9 @@ func TestWarnings(t *testing.T) {
 		{store(`"history": "1h", "undelete": "1h"`), []string{"storage.history", "storage.undelete"}},
 		{store(`"singleWriter": true`), []string{"storage.singleWriter"}},
 		{store(`"remoteCache": true`), []string{"storage.remoteCache"}},
-		{store(`"remoteCache": false, "cacheDriver": {"name": "redis", "addr": "a"}`), []string{"storage.remoteCache"}},
+		{store(`"remoteCache": false, "cacheDriver": {"name": "redis", "addr": "a:1"}`), []string{"storage.remoteCache"}},
+		{store(`"remoteCache": true, "cacheDriver": {"name": "redis", "url": "redis://u:p@a:1/3?max_retries=2&addr=b:2", "db": 0}`), nil},
+		{store(`"remoteCache": true, "cacheDriver": {"name": "dynamodb", "cacheTablename": "Blobs", "versionTablename": "v"}`), nil},
 		{store(`"retention": {"dryRun": true}`), []string{"storage.retention"}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
 		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval", "extensions.scrub"}},

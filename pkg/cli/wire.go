@@ -12,21 +12,23 @@ import (
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/cache"
 	"zotregistry.io/zot/pkg/storage/local"
+	"zotregistry.io/zot/pkg/storage/s3"
 )
 
 // openStores opens the default store and those of the sub-paths. The caller closes
 // them.
 func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*storage.Stores, error) {
 	var (
-		buffers = storage.NewBuffers(cfg.Buffers)
-		opened  []*storage.Store
+		memory = newBuffers(cfg.Buffers)
+		opened []*storage.Store
 	)
 
-	open := func(key string, settings config.Store, buffers *storage.Buffers) (*storage.Store, error) {
-		store, err := openStore(ctx, settings, buffers, log)
+	open := func(key string, settings config.Store, memory *buffers) (*storage.Store, error) {
+		store, err := openStore(ctx, settings, memory, log)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", key, err), closeAll(ctx, opened))
+			return nil, errors.Join(atKey(key, err), closeAll(ctx, opened))
 		}
 
 		opened = append(opened, store)
@@ -34,7 +36,7 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 		return store, nil
 	}
 
-	def, err := open("storage", cfg.Store, buffers)
+	def, err := open("storage", cfg.Store, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -42,9 +44,9 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	sub := map[string]*storage.Store{}
 
 	for _, prefix := range sortedNames(cfg.SubPaths) {
-		settings, shared := cfg.SubPaths[prefix].Store, buffers
+		settings, shared := cfg.SubPaths[prefix].Store, memory
 		if settings.Buffers > 0 {
-			shared = storage.NewBuffers(settings.Buffers)
+			shared = newBuffers(settings.Buffers)
 		}
 
 		if sub[prefix], err = open("storage.subPaths["+prefix+"]", settings, shared); err != nil {
@@ -55,10 +57,49 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	return storage.NewStores(def, sub), nil
 }
 
-// openStore opens one image store, whose uploads share buffers.
-func openStore(
-	ctx context.Context, cfg config.Store, buffers *storage.Buffers, log zerolog.Logger,
-) (*storage.Store, error) {
+// atKey says which key of the configuration, at path or below it, err is about.
+func atKey(path string, err error) error {
+	var (
+		setting *cache.SettingError
+		bucket  *s3.SettingError
+	)
+
+	switch {
+	case errors.As(err, &setting):
+		return fmt.Errorf("%s.cacheDriver.%w", path, setting)
+	case errors.As(err, &bucket):
+		return fmt.Errorf("%s.storageDriver.%w", path, bucket)
+	}
+
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// buffers is memory that the uploads of one store share, or of several.
+type buffers struct {
+	disk   *storage.Buffers // what is copied to a disk
+	bucket *storage.Buffers // what is copied to parts, which have the rest
+	parts  *s3.Budget
+}
+
+// copyBuffers is memory between a client and the parts of uploads to a bucket, in bytes.
+const copyBuffers = 4 << 20
+
+func newBuffers(size int64) *buffers {
+	return &buffers{
+		disk: storage.NewBuffers(size), bucket: storage.NewBuffers(copyBuffers), parts: s3.NewBudget(size - copyBuffers),
+	}
+}
+
+// openStore opens one image store.
+func openStore(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
+	if cfg.StorageDriver != nil {
+		return openBucket(ctx, cfg, memory, log)
+	}
+
+	return openDirectory(ctx, cfg, memory, log)
+}
+
+func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
 	log = log.With().Str("root", cfg.RootDirectory).Logger()
 
 	root, err := local.OpenRoot(ctx, local.RootOptions{
@@ -71,14 +112,14 @@ func openStore(
 		return nil, err
 	}
 
-	cache, err := openCache(cfg, root.ID(), log)
+	known, err := openCache(cfg, root.ID(), log)
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 
-	store, err := local.NewStore(ctx, root, cache, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: buffers})
+	store, err := local.NewStore(ctx, root, known, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: memory.disk})
 	if err != nil {
-		return nil, errors.Join(err, cache.Close(), root.Close())
+		return nil, errors.Join(err, known.Close(), root.Close())
 	}
 
 	return store, nil

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +13,6 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/s3"
 )
-
-// copyBuffers is memory between a client and the parts of uploads to a bucket: those
-// have the rest.
-const copyBuffers = 4 << 20
 
 // s3Options are what the configuration says of a bucket.
 func s3Options(cfg config.Store, log zerolog.Logger) (s3.Options, error) {
@@ -53,20 +50,22 @@ func encryptionOf(s config.S3) string {
 }
 
 // openBucket opens the image store in a bucket.
-func openBucket(ctx context.Context, cfg config.Store, shared *buffers, log zerolog.Logger) (*storage.Store, error) {
+func openBucket(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
+	log = log.With().Str("bucket", cfg.StorageDriver.String("bucket")).Logger()
+
 	opts, err := s3Options(cfg, log)
 	if err != nil {
 		return nil, err
 	}
 
-	opts.Parts = shared.parts
+	opts.Parts = memory.parts
 
 	bucket, err := s3.Open(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
 
-	if cfg.Dedupe && cfg.CacheDriver.Name() == "" { // the cache is a file there
+	if cfg.Dedupe && cmp.Or(cfg.CacheDriver.Name(), "boltdb") == "boltdb" { // the cache is a file there
 		if err := os.MkdirAll(cfg.RootDirectory, 0o700); err != nil {
 			return nil, errors.Join(err, bucket.Close())
 		}
@@ -78,21 +77,11 @@ func openBucket(ctx context.Context, cfg config.Store, shared *buffers, log zero
 	}
 
 	store, err := s3.NewStore(ctx, bucket, known, storage.Options{
-		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: shared.copies,
+		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: memory.bucket,
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), bucket.Close())
 	}
 
 	return store, nil
-}
-
-// atSetting names the key of a setting that is what is wrong.
-func atSetting(path string, err error) error {
-	var setting *s3.SettingError
-	if errors.As(err, &setting) {
-		return fmt.Errorf("%s.storageDriver.%w", path, setting)
-	}
-
-	return err
 }

@@ -40,6 +40,8 @@ type Cache interface {
 
 	// PutBlob remembers that key holds dgst. It is visible in this process when it
 	// returns. Putting a pair again changes nothing.
+	//
+	// Errors: ErrCachePair.
 	PutBlob(ctx context.Context, dgst digest.Digest, key string) error
 
 	// HasBlob says whether key is remembered as holding dgst.
@@ -71,7 +73,11 @@ var cacheDrivers = struct {
 	sync.RWMutex
 
 	open map[string]OpenCache
-}{open: map[string]OpenCache{cache.BoltName: openBoltDB}}
+}{open: map[string]OpenCache{
+	cache.BoltName:     openBoltDB,
+	cache.RedisName:    openRedis,
+	cache.DynamoDBName: openDynamoDB,
+}}
 
 // Register adds a driver under a name, so that a database of which zot knows nothing,
 // such as a vendor's own, can be used without a change to zot. It is to be called
@@ -138,6 +144,32 @@ func openBoltDB(opts CacheOptions) (Cache, error) {
 	})
 	if err != nil {
 		return nil, err // not opened: a nil *BoltDB in a Cache is not nil
+	}
+
+	return opened, nil
+}
+
+func openRedis(opts CacheOptions) (Cache, error) {
+	opened, err := cache.OpenRedis(cache.RedisOptions{
+		Namespace: opts.Namespace,
+		Settings:  opts.Settings,
+		Log:       opts.Log,
+	})
+	if err != nil {
+		return nil, err // not opened: a nil *Redis in a Cache is not nil
+	}
+
+	return opened, nil
+}
+
+func openDynamoDB(opts CacheOptions) (Cache, error) {
+	opened, err := cache.OpenDynamoDB(cache.DynamoDBOptions{
+		Namespace: opts.Namespace,
+		Settings:  opts.Settings,
+		Log:       opts.Log,
+	})
+	if err != nil {
+		return nil, err // not opened: a nil *DynamoDB in a Cache is not nil
 	}
 
 	return opened, nil

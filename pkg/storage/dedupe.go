@@ -99,8 +99,6 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 
 	for range maxStale {
 		known, err := s.cache.GetBlob(ctx, dgst)
-		s.cacheHealth.note(err)
-
 		if err != nil {
 			return false
 		}
@@ -255,20 +253,27 @@ func reposOf(dgst digest.Digest, keys []string) []RepoName {
 	return repos
 }
 
-// The cache is a hint: what it cannot answer is a miss, and what it cannot take in
-// is not remembered.
+// The cache is a hint: what it cannot answer is a miss, and what it cannot take in is
+// not remembered now. What it says of that is in the log, once.
 
 func (s *Store) cachedKeys(ctx context.Context, dgst digest.Digest, limit int) []string {
 	keys, err := s.cache.GetAllBlobs(ctx, dgst, limit)
-	s.cacheHealth.note(err)
+	if err != nil {
+		return nil
+	}
 
 	return keys
 }
 
 func (s *Store) remember(ctx context.Context, dgst digest.Digest, key string) {
-	s.cacheHealth.note(s.cache.PutBlob(ctx, dgst, key))
+	switch err := s.cache.PutBlob(ctx, dgst, key); {
+	case err == nil:
+		s.cachePuts.Add(1)
+	case !errors.Is(err, ErrCachePair):
+		s.owed.add(owedPut{dgst, key})
+	}
 }
 
 func (s *Store) forget(ctx context.Context, dgst digest.Digest, key string) {
-	s.cacheHealth.note(s.cache.DeleteBlob(ctx, dgst, key))
+	_ = s.cache.DeleteBlob(ctx, dgst, key) // else it is found wrong once more
 }

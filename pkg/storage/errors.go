@@ -49,6 +49,9 @@ var (
 
 	// ErrCacheMiss: a cache does not know a digest.
 	ErrCacheMiss = cache.ErrMiss
+
+	// ErrCachePair: a cache cannot keep a pair, whatever is tried.
+	ErrCachePair = cache.ErrPair
 )
 
 // OffsetError is returned when a chunk does not start where the upload ends.

@@ -25,19 +25,20 @@ type Options struct {
 type Store struct {
 	driver Driver
 	remote bool // what the driver says
-	cache  Cache
+	cache  *guardedCache
 	opts   Options
 
-	tasks       *tasks
-	durability  *durability
-	catalog     *catalog
-	repos       *repos
-	sessions    *sessions
-	placing     *keyLocks
-	spare       sync.Map // digest to the key to link to where an older one takes no more links
-	cacheHealth *cacheHealth
-	cacheFull   atomic.Bool // all blobs are in the cache
-	bodies      *bodies
+	tasks      *tasks
+	durability *durability
+	catalog    *catalog
+	repos      *repos
+	sessions   *sessions
+	placing    *keyLocks
+	spare      sync.Map     // digest to the key to link to where an older one takes no more links
+	owed       owedPuts     // puts that the cache did not take
+	cachePuts  atomic.Int64 // how many blobs the cache has taken from requests
+	cacheFull  atomic.Bool  // all blobs are in the cache
+	bodies     *bodies
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -53,11 +54,11 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	}
 
 	s := &Store{
-		driver: driver, remote: driver.Remote(), cache: cache, opts: opts,
+		driver: driver, remote: driver.Remote(), opts: opts,
 		tasks: newTasks(ctx), placing: newKeyLocks(), bodies: newBodies(maxBodies),
 	}
+	s.cache = newGuardedCache(cache, opts)
 	s.repos = newRepos(s)
-	s.cacheHealth = newCacheHealth(cache.Name(), opts)
 
 	var err error
 	if s.durability, err = openDurability(ctx, driver, s.tasks, opts); err != nil {

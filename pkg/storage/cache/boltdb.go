@@ -124,6 +124,9 @@ func OpenBoltDB(opts BoltOptions) (*BoltDB, error) {
 // Name is the name of the driver.
 func (b *BoltDB) Name() string { return BoltName }
 
+// Local says that no call waits for a network.
+func (b *BoltDB) Local() bool { return true }
+
 // GetBlob returns the first key that was put under dgst and not deleted.
 //
 // Errors: ErrMiss, ErrClosed.
@@ -225,7 +228,7 @@ func (b *BoltDB) HasBlob(ctx context.Context, dgst digest.Digest, key string) (b
 
 // PutBlob remembers key under dgst.
 //
-// Errors: ErrClosed.
+// Errors: ErrClosed, ErrPair.
 func (b *BoltDB) PutBlob(ctx context.Context, dgst digest.Digest, key string) error {
 	if err := checkPair(dgst, key); err != nil {
 		return fmt.Errorf("put %.80s into the cache: %w", dgst, err)

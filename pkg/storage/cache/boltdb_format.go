@@ -59,10 +59,7 @@ const (
 	seqSize   = 8
 )
 
-var (
-	errDamaged = errors.New("damaged")
-	errPair    = errors.New("not a pair that a cache can keep")
-)
+var errDamaged = errors.New("damaged")
 
 // fits says whether a pair can be in the file.
 func fits(dgst digest.Digest, key string) bool {
@@ -73,7 +70,7 @@ func fits(dgst digest.Digest, key string) bool {
 func checkPair(dgst digest.Digest, key string) error {
 	if !fits(dgst, key) {
 		return fmt.Errorf("%w: digest of %d bytes (1 to %d), key of %d bytes (1 to %d)",
-			errPair, len(dgst), maxDigest, len(key), maxKey)
+			ErrPair, len(dgst), maxDigest, len(key), maxKey)
 	}
 
 	return nil

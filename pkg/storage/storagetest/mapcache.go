@@ -40,8 +40,19 @@ func (c *MapCache) Copy() *MapCache {
 	return again
 }
 
+// Restore makes it what it was when old was copied. Nobody uses old any more.
+func (c *MapCache) Restore(old *MapCache) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.keys = old.keys
+}
+
 // Name implements storage.Cache.
 func (c *MapCache) Name() string { return "map" }
+
+// Local says that no call waits for a network.
+func (c *MapCache) Local() bool { return true }
 
 // GetBlob implements storage.Cache.
 func (c *MapCache) GetBlob(ctx context.Context, dgst digest.Digest) (string, error) {
