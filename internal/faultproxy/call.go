@@ -54,7 +54,7 @@ func (c *call) pass(body io.ReadCloser, size int64) {
 	// The transport may read the body still; when the handler is over it must not.
 	defer body.Close()
 
-	if c.fault != nil && c.fault.rule.After && c.entry.Fault != Hold {
+	if c.fault != nil && c.fault.rule.After && c.entry.Fault.replaces() {
 		// A server may send headers before it is done, see CompleteMultipartUpload.
 		_, _ = io.Copy(io.Discard, res.Body)
 	}

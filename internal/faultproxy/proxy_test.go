@@ -228,7 +228,7 @@ func TestTruncate(t *testing.T) {
 	Convey("Half of a body arrives, and an error", t, func() {
 		p, b, c := setUp(t)
 		b.bodies["/b/k"] = "0123456789"
-		p.Inject(Rule{Kind: Truncate})
+		p.Inject(Rule{Kind: Truncate, After: true}) // it always is
 
 		status, body, err := c.do(t, "GET", "/b/k", "")
 		So(status, ShouldEqual, 200)

@@ -55,6 +55,9 @@ var kinds = [...]string{
 // String returns the kind's name, for messages of tests.
 func (k Kind) String() string { return kinds[k] }
 
+// replaces says whether the client gets something else than the server's answer.
+func (k Kind) replaces() bool { return SlowDown <= k && k <= ConnReset }
+
 // Rule says which requests meet a fault, and which.
 type Rule struct {
 	// Match chooses requests; nil chooses all. Calls come one at a time, in the order
