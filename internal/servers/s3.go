@@ -173,7 +173,7 @@ func (s *S3) Account(ctx context.Context, accessKey, secretKey string) error {
 // paused one is resumed.
 func (s *S3) Stop() error { return errors.Join(s.Resume(), s.daemon.Stop()) }
 
-// Kill ends the server at once, as a power cut would, and waits for it.
+// Kill ends the server with SIGKILL, in the middle of requests, and waits for it.
 func (s *S3) Kill() error { return s.daemon.Kill() }
 
 // Restart kills the server if it runs, and runs it again on the same address and

@@ -5,8 +5,12 @@ package servers
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +91,63 @@ func TestS3Account(t *testing.T) {
 			So(s.Account(t.Context(), "guest", "guest-secret"), ShouldNotBeNil)
 		})
 	})
+}
+
+// TestS3Conditions holds the server to what drivers build on, and what a gateway that
+// looks first and writes then would not do.
+func TestS3Conditions(t *testing.T) {
+	Convey("Of 16 conditional writes at once one is done", t, func() {
+		s := StartS3(t)
+		So(s.Bucket(t.Context(), "images"), ShouldBeNil)
+
+		transport := &http.Transport{MaxIdleConnsPerHost: 16}
+		t.Cleanup(transport.CloseIdleConnections)
+		c := s.Client(func(o *s3.Options) { o.HTTPClient = &http.Client{Transport: transport} })
+
+		for i := range 20 {
+			key := fmt.Sprintf("dir/%d", i)
+
+			etags := race(t, c, key, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+			So(etags, ShouldHaveLength, 1)
+
+			etags = race(t, c, key, func(in *s3.PutObjectInput) { in.IfMatch = &etags[0] })
+			So(etags, ShouldHaveLength, 1)
+		}
+	})
+}
+
+// race writes 16 bodies at once and returns the entity tags of those that were taken.
+func race(t *testing.T, c *s3.Client, key string, condition func(*s3.PutObjectInput)) []string {
+	t.Helper()
+
+	type answer struct {
+		out *s3.PutObjectOutput
+		err error
+	}
+
+	answers := make(chan answer, 16)
+
+	for range cap(answers) {
+		in := &s3.PutObjectInput{Bucket: aws.String("images"), Key: &key, Body: strings.NewReader(rand.Text())}
+		condition(in)
+
+		go func() {
+			out, err := c.PutObject(t.Context(), in)
+			answers <- answer{out, err}
+		}()
+	}
+
+	var etags []string
+
+	for range cap(answers) {
+		if a := <-answers; a.err == nil {
+			etags = append(etags, *a.out.ETag)
+		} else {
+			So(code(a.err), ShouldEqual, "PreconditionFailed")
+		}
+	}
+
+	return etags
 }
 
 func TestS3WithoutProgram(t *testing.T) {
