@@ -23,6 +23,14 @@ func newDigester(alg digest.Algorithm) *digester {
 	return &digester{alg: alg, sum: alg.Hash()}
 }
 
+// expect says which algorithm the digest has. Where nothing came yet, that saves the
+// bytes to pass twice.
+func (d *digester) expect(alg digest.Algorithm) {
+	if d.hashed == 0 && alg != d.alg && CheckAlgorithm(alg) == nil {
+		*d = *newDigester(alg)
+	}
+}
+
 // add appends p to the upload.
 func (d *digester) add(ctx context.Context, up Upload, p []byte) error {
 	if len(p) <= smallBuffer {

@@ -94,6 +94,7 @@ func (s *Store) FinishUpload(
 	size := int64(0)
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
+		session.digester.expect(dgst.Algorithm())
 		session.expect(BlobKey(repo, dgst), chunk)
 
 		if err := s.append(ctx, session, chunk); err != nil {

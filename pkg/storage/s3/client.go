@@ -142,6 +142,9 @@ func newRetryer() *patience {
 	adaptive := retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
 			o.MaxBackoff = maxBackoff
+			o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
+				http.StatusConflict: {}, // somebody else is changing the same key (S3 API reference)
+			}})
 			o.RateLimiter = ratelimit.None // a bound on retries per time would fail the pushes of all
 		})
 	})

@@ -279,21 +279,28 @@ func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (p
 func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, size int64, put bring) error {
 	key := dataKey(dgst, gen)
 
+	// A body that the server does not want may end in a reset, not in an answer.
+	if size > maxSmall {
+		if info, err := b.client.head(ctx, key); err == nil && info.size == size {
+			return nil
+		}
+	}
+
 	err := put(ctx, key, true)
-	if !errors.Is(err, errCondition) {
+	if err == nil || errors.Is(err, errRefused) || ctx.Err() != nil {
 		return err
 	}
 
-	info, err := b.client.head(ctx, key)
-	if err == nil && info.size == size {
+	info, headErr := b.client.head(ctx, key)
+
+	switch {
+	case headErr == nil && info.size == size:
 		return nil
+	case errors.Is(err, errCondition) && (headErr == nil || isNotExist(headErr)):
+		return put(ctx, key, false)
 	}
 
-	if err != nil && !isNotExist(err) {
-		return err
-	}
-
-	return put(ctx, key, false)
+	return err
 }
 
 // join makes a repository a member.
