@@ -121,6 +121,10 @@ remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoD
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
 
+.PHONY: bench-s3
+bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## the same, both in a bucket
+	@$(SUITE) bench-s3 $(GO) run ./test/bench -s3 -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
+
 .PHONY: bench
 bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution
 	@$(SUITE) bench $(GO) run ./test/bench -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
