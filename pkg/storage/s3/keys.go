@@ -28,7 +28,8 @@ const (
 	uploadsDir    = "/.uploads/"
 	stagedSuffix  = ".data" // of an upload: what is assembled before its digest is known
 
-	poolPlace = "pool."
+	poolPlace   = "pool."
+	memberPlace = "in." // of a membership, in a listing
 )
 
 // newToken names an object that is written once and never again: 26 characters that
@@ -113,6 +114,10 @@ func physical(key string) string {
 
 	if gen, pooled := generation(b.place); pooled {
 		return dataKey(b.digest, gen)
+	}
+
+	if token, member := strings.CutPrefix(b.place, memberPlace); member {
+		return memberPrefix(b.digest, b.repo) + token
 	}
 
 	return key

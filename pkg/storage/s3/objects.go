@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"zotregistry.io/zot/pkg/storage"
@@ -104,9 +105,16 @@ func (b *Bucket) openNothing(ctx context.Context, key string, rng storage.Range)
 	return &storage.Object{Body: bytes.NewReader(nil), Size: info.size, Closer: io.NopCloser(nil)}, nil
 }
 
-// List yields objects, where they are.
+// List yields objects, where they are. Below the key of a blob it yields the memberships
+// of its repository, too.
 func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
+		if blob, ok := parseBlob(strings.TrimSuffix(prefix, "/")); ok && blob.place == "" {
+			if !b.listMembers(ctx, blob, after, yield) {
+				return
+			}
+		}
+
 		for object, err := range b.client.list(ctx, prefix, after, 0) {
 			if err == nil && hidden(object.key) {
 				continue
@@ -119,6 +127,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[stora
 		}
 	}
 }
+
+// Forget implements storage.Forgetter.
+func (b *Bucket) Forget(key string) { b.holdings.Remove(key) }
 
 // Put writes a small object; a blob without a place becomes a new object of the
 // repository's own.
@@ -146,11 +157,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	}
 
 	blob, ok := parseBlob(key)
+	if ok {
+		b.holdings.Remove(blob.key())
+	}
+
 	if !ok || blob.place != "" {
 		return b.client.delete(ctx, physical(key))
 	}
-
-	b.holdings.Remove(key)
 
 	for _, prefix := range []string{blob.ownPrefix(), memberPrefix(blob.digest, blob.repo)} {
 		for object, err := range b.client.list(ctx, prefix, "", 0) {

@@ -56,13 +56,19 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 		group  errgroup.Group
 	)
 
-	group.Go(func() (err error) {
-		own, err = b.newest(ctx, blob.ownPrefix())
+	group.Go(func() error {
+		used, err := b.layouts.has(ctx, ownLayout)
+		if err == nil && used {
+			own, err = b.newest(ctx, blob.ownPrefix())
+		}
 
 		return err
 	})
-	group.Go(func() (err error) {
-		member, err = b.any(ctx, memberPrefix(blob.digest, blob.repo))
+	group.Go(func() error {
+		used, err := b.layouts.has(ctx, poolLayout)
+		if err == nil && used {
+			member, err = b.any(ctx, memberPrefix(blob.digest, blob.repo))
+		}
 
 		return err
 	})
@@ -136,6 +142,27 @@ func (b *Bucket) any(ctx context.Context, prefix string) (bool, error) {
 	}
 
 	return false, nil
+}
+
+// listMembers yields the memberships of a repository by placed keys. They come before
+// its own objects: those are only listed together to be removed.
+func (b *Bucket) listMembers(
+	ctx context.Context, blob blob, after string, yield func(storage.Info, error) bool,
+) (goOn bool) {
+	if after != "" {
+		return true
+	}
+
+	prefix := memberPrefix(blob.digest, blob.repo)
+
+	for member, err := range b.client.list(ctx, prefix, "", 0) {
+		info := storage.Info{Key: blob.at(memberPlace + strings.TrimPrefix(member.key, prefix)), Modified: member.modified}
+		if !yield(info, err) || err != nil {
+			return false
+		}
+	}
+
+	return true
 }
 
 // FindBlob implements storage.Finder.
