@@ -69,9 +69,7 @@ func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Dig
 		_, at, _ := r.visible.Load().lookup(dgst)
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
-	} else if s.linkKnown(ctx, dgst, key, session.up.Size()) {
-		s.bodies.put(dgst, session.body)
-
+	} else if session.body == nil && s.linkKnown(ctx, dgst, key, session.up.Size()) { // few bytes are sent sooner than found
 		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
 	}
 

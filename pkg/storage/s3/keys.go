@@ -15,10 +15,10 @@ import (
 
 // Every key in the bucket is built here. docs/s3-format.md says who writes each.
 //
-// The engine's keys are names of objects, except for two kinds. A blob's
-// (storage.BlobKey) says who holds it; where the bytes are is its place, a word behind
-// it: "pool.<generation>" for bytes that repositories share, or a token for an object of
-// the repository's own below that very key. And an upload's is that of its state.
+// The engine's keys are names of objects, except for those of blobs and manifests
+// (storage.BlobKey). Such a key says who holds what; where the bytes are is its place, a
+// word behind it: "pool.<generation>" for bytes that repositories share, or
+// "own.<token>" for bytes that are this repository's own.
 const (
 	privatePrefix = "_zot/"
 	rootKey       = privatePrefix + "root.json"
@@ -29,7 +29,8 @@ const (
 	stagedSuffix  = ".data" // of an upload: what is assembled before its digest is known
 
 	poolPlace   = "pool."
-	memberPlace = "in." // of a membership, in a listing
+	ownPlace    = "own."
+	memberPlace = "in." // of a membership without bytes, in a listing
 )
 
 // newToken names an object that is written once and never again: 26 characters that
@@ -65,8 +66,10 @@ func (b blob) key() string { return storage.BlobKey(b.repo, b.digest) }
 // at is the engine's key with a place.
 func (b blob) at(place string) string { return b.key() + "/" + place }
 
-// ownPrefix is what the keys of the repository's own objects with that digest start with.
-func (b blob) ownPrefix() string { return b.key() + "/" }
+// newOwn is a place for bytes of the repository's own that was never used.
+func newOwn() string { return ownPlace + newToken() }
+
+func isOwn(place string) bool { return strings.HasPrefix(place, ownPlace) }
 
 // generation reads a place in the pool.
 func generation(place string) (gen int, ok bool) {
@@ -114,6 +117,10 @@ func physical(key string) string {
 
 	if gen, pooled := generation(b.place); pooled {
 		return dataKey(b.digest, gen)
+	}
+
+	if isOwn(b.place) {
+		return memberPrefix(b.digest, b.repo) + b.place
 	}
 
 	if token, member := strings.CutPrefix(b.place, memberPlace); member {

@@ -105,14 +105,14 @@ func (b *Bucket) openNothing(ctx context.Context, key string, rng storage.Range)
 	return &storage.Object{Body: bytes.NewReader(nil), Size: info.size, Closer: io.NopCloser(nil)}, nil
 }
 
-// List yields objects, where they are. Below the key of a blob it yields the memberships
-// of its repository, too.
+// List yields objects. Below the key of a blob those are what makes the repository hold
+// it, in byte order of their own keys.
 func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		if blob, ok := parseBlob(strings.TrimSuffix(prefix, "/")); ok && blob.place == "" {
-			if !b.listMembers(ctx, blob, after, yield) {
-				return
-			}
+		if blob, ok := parseBlob(strings.TrimSuffix(prefix, "/")); ok && blob.place == "" && after == "" {
+			b.listMembers(ctx, blob, yield)
+
+			return
 		}
 
 		for object, err := range b.client.list(ctx, prefix, after, 0) {
@@ -141,7 +141,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body []byte) (string, erro
 	sum := ""
 
 	if blob, ok := parseBlob(key); ok && blob.place == "" {
-		key, sum = blob.at(newToken()), sumOf(blob.digest)
+		key, sum = blob.at(newOwn()), sumOf(blob.digest)
 	}
 
 	_, err := b.client.put(ctx, physical(key), bytes.NewReader(body), int64(len(body)), condition{}, sum)
@@ -165,15 +165,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 		return b.client.delete(ctx, physical(key))
 	}
 
-	for _, prefix := range []string{blob.ownPrefix(), memberPrefix(blob.digest, blob.repo)} {
-		for object, err := range b.client.list(ctx, prefix, "", 0) {
-			if err != nil {
-				return err
-			}
+	for object, err := range b.client.list(ctx, memberPrefix(blob.digest, blob.repo), "", 0) {
+		if err != nil {
+			return err
+		}
 
-			if err := b.client.delete(ctx, object.key); err != nil {
-				return err
-			}
+		if err := b.client.delete(ctx, object.key); err != nil {
+			return err
 		}
 	}
 

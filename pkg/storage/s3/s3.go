@@ -61,12 +61,11 @@ type Options struct {
 // Bucket is a bucket, or a prefix in one, that holds an image store, and the
 // storage.Driver over it.
 type Bucket struct {
-	client  *client
-	opts    Options
-	root    root
-	parts   *Budget
-	layouts *layouts
-	tails   *Budget // of uploads that nobody uses at the moment
+	client *client
+	opts   Options
+	root   root
+	parts  *Budget
+	tails  *Budget // of uploads that nobody uses at the moment
 
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
@@ -115,8 +114,6 @@ func connect(ctx context.Context, opts Options) (*Bucket, error) {
 	}
 
 	b := &Bucket{client: c, opts: opts, parts: opts.Parts, tails: newBudget(maxTails)}
-
-	b.layouts = &layouts{b: b}
 
 	var errs [3]error
 	b.holdings, errs[0] = lru.New[string, holding](maxHoldings)
@@ -187,15 +184,7 @@ func (b *Bucket) prepare(ctx context.Context) error {
 		b.opts.Log.Warn().Msg("the bucket has no conditional writes: no second process may write to it")
 	}
 
-	if err := b.makeRoot(ctx); err != nil {
-		return err
-	}
-
-	if b.opts.Dedupe {
-		return b.layouts.use(ctx, poolLayout)
-	}
-
-	return b.layouts.use(ctx, ownLayout)
+	return b.makeRoot(ctx)
 }
 
 // ID is the random string that was put into the bucket when it was new.
