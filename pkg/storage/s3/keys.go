@@ -85,8 +85,10 @@ func generation(place string) (gen int, ok bool) {
 
 func poolPlaceOf(gen int) string { return poolPlace + strconv.Itoa(gen) }
 
+// poolDir is where all about a digest is. The first two digits stand before it for
+// gateways that keep keys as directories: they read one to say that a key is not there.
 func poolDir(dgst digest.Digest) string {
-	return poolPrefix + dgst.Algorithm().String() + "/" + dgst.Encoded() + "/"
+	return poolPrefix + dgst.Algorithm().String() + "/" + dgst.Encoded()[:2] + "/" + dgst.Encoded() + "/"
 }
 
 func dataKey(dgst digest.Digest, gen int) string { return poolDir(dgst) + "data." + strconv.Itoa(gen) }
