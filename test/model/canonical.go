@@ -7,7 +7,7 @@ import "slices"
 // state with the head. So the head's and the sweeps' numbers become 1, 2, 3, ... and
 // every other one falls to the next of them below.
 func (m *Model) canonical(s State) State {
-	for r := range s.Heads {
+	for r := range m.repos() {
 		m.renumber(&s, r)
 	}
 

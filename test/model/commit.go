@@ -32,7 +32,7 @@ func (a *actor) stepAsk() {
 		p.PC = atList
 
 		if p.Known.Named {
-			a.grant(p)
+			a.grant(n, p)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func (a *actor) stepStat(p Proc) {
 		case mountTo:
 			me.PC = atHead
 		case ask:
-			a.grant(me)
+			a.grant(n, me)
 			me.Based = a.role.Commit == Here
 		case renew:
 			me.Basis = p.Seq

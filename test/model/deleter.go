@@ -32,17 +32,7 @@ func (a *actor) stepDeleter() {
 }
 
 // repos is how many repositories the roles use.
-func (m *Model) repos() int {
-	n := 0
-
-	for _, role := range m.Roles {
-		if role.Kind != Delete && role.Kind != Idle {
-			n = max(n, int(role.Repo)+1, int(role.From)+1)
-		}
-	}
-
-	return n
-}
+func (m *Model) repos() int { return m.repoCount }
 
 // rest ends a round.
 func (a *actor) rest(n *State) {
@@ -213,7 +203,7 @@ func (a *actor) stepOld() {
 
 // stepD1 is D1.
 func (a *actor) stepD1() {
-	if a.s.In == 0 {
+	if a.s.In == 0 || a.NoFirstList {
 		a.do("D1 LIST in/: empty", 0, func(_ *State, me *Proc) {
 			a.round(me, 0)
 			me.PC = atD2
@@ -229,6 +219,13 @@ func (a *actor) stepPool(p Proc) {
 	case atD4:
 		if a.s.In != 0 && !a.NoSecondList {
 			a.do("D4 LIST in/: not empty", 0, func(n *State, _ *Proc) { a.rest(n) })
+
+			if p.Saw {
+				a.do("D4 LIST in/: not empty, PUT tombstone: live", 0, func(n *State, _ *Proc) {
+					n.setTomb(p.Gen, false)
+					a.rest(n)
+				})
+			}
 
 			return
 		}
@@ -258,6 +255,12 @@ func (a *actor) stepD2() {
 	tomb := a.s.Tomb
 
 	switch {
+	case a.NoCondemn:
+		a.do("D2 GET tombstone: %d", tomb.Gen, func(_ *State, me *Proc) {
+			me.PC, me.Saw, me.Gen = atD4, true, tomb.Gen
+		})
+
+		return
 	case tomb.Condemned && a.NoTakeOver:
 		a.do("D2 GET tombstone: condemned", 0, func(n *State, _ *Proc) { a.rest(n) })
 

@@ -19,6 +19,8 @@ type Model struct {
 	// Twins says that processes 0 and 1 have the same role.
 	Twins bool
 
+	repoCount int // see repos
+
 	collected  map[uint64]bool // see collectable
 	collecting bool            // the same
 }
@@ -59,6 +61,11 @@ const tokensEach = 3 // per process, for all its lives
 
 // Init implements System.
 func (m *Model) Init() State {
+	m.repoCount = 0
+	for _, role := range m.Roles {
+		m.repoCount = max(m.repoCount, int(role.Repo)+1, int(role.From)+1)
+	}
+
 	var s State
 	if m.Begin != nil {
 		m.Begin(&s)

@@ -20,6 +20,7 @@ const (
 	atCommit           // C1 with the state at hand, or read the head
 	atRead             // C1 read the head
 	atAppend           // C2
+	atHold             // it has a lease, and does nothing with it
 	atS2
 	atS4
 	atS5
@@ -57,7 +58,7 @@ func (a *actor) stepWriter() {
 	case atPut, atData, atIn:
 		a.stepPut(p)
 	case atAgain:
-		a.stepPutData(p, a.s.Tomb.Gen == p.Gen, p.Gen, atHead)
+		a.stepPutData(p.Gen, atHead)
 	case atCheck, atRevive:
 		a.stepCheck(p)
 	case atAsk, atList, atStat:
@@ -81,7 +82,7 @@ func (a *actor) finish(n *State) {
 	p := a.me(n)
 	next := Proc{PC: atStart, Left: p.Left, Token: p.Token}
 
-	if p.Token < tokensEach && n.InPut.has(a.token(*p)) { // it was sent: nobody may use the name
+	if !a.SameName && p.Token < tokensEach && n.InPut.has(a.token(*p)) { // it was sent: nobody may use the name
 		next.Token++
 	}
 
@@ -100,7 +101,10 @@ func (a *actor) stepExpire(p Proc) {
 	a.do("the lease is over", 0, func(n *State, me *Proc) {
 		n.endLease(a.i)
 
-		if !p.Lease {
+		switch {
+		case p.PC == atHold:
+			a.finish(n)
+		case !p.Lease:
 			*me = Proc{PC: atAsk, Task: ask, Left: p.Left, Token: p.Token}
 		}
 	})
@@ -147,10 +151,8 @@ func (a *actor) stepPut(p Proc) {
 			next = a.afterIn()
 		}
 
-		a.stepPutData(p, true, 0, next)
-
-		if a.s.Tomb.Gen > 0 {
-			a.stepPutData(p, true, a.s.Tomb.Gen, next)
+		for gen := range a.s.Tomb.Gen + 1 { // what it heard last may be old
+			a.stepPutData(gen, next)
 		}
 	}
 
@@ -160,7 +162,7 @@ func (a *actor) stepPut(p Proc) {
 }
 
 // stepPutData puts the bytes of generation gen.
-func (a *actor) stepPutData(_ Proc, _ bool, gen uint8, next PC) {
+func (a *actor) stepPutData(gen uint8, next PC) {
 	a.do("U1 PUT data.%d", gen, func(n *State, p *Proc) {
 		n.putData(gen)
 		n.Proved.add(a.role.Repo)
@@ -190,7 +192,9 @@ func (a *actor) stepPutIn(p Proc) {
 		send(n)
 		n.In.add(token)
 
-		me.Token++
+		if !a.SameName {
+			me.Token++
+		}
 
 		if me.PC = a.afterIn(); p.PC == atPut {
 			me.PC = atData
@@ -261,7 +265,7 @@ func (a *actor) stepHead() {
 	repo := int(a.role.Repo)
 
 	if a.NoHead {
-		a.do("U4 left out: 201", 0, func(_ *State, p *Proc) { a.grant(p) })
+		a.do("U4 left out: 201", 0, func(n *State, p *Proc) { a.grant(n, p) })
 
 		return
 	}
@@ -285,18 +289,18 @@ func (a *actor) stepHead() {
 		text = "U4 GET head: the membership was swept"
 		p.Seq, p.PC = p.Known.Seq, atIn
 	} else {
-		a.grant(p)
+		a.grant(&n, p)
 	}
 
 	a.emit(text, 0, n)
 }
 
 // grant is a positive answer: a lease.
-func (a *actor) grant(p *Proc) {
+func (a *actor) grant(n *State, p *Proc) {
 	p.Lease, p.Covered = a.Leases, a.Leases
 	p.PC, p.Task, p.Gen, p.Saw = atCommit, commit, 0, false
 
-	if p.Token > 0 && a.role.Kind != Ask {
+	if a.role.Kind == Upload || a.role.Kind == Mount {
 		p.Based, p.Basis = true, p.Seq
 	}
 
@@ -307,6 +311,8 @@ func (a *actor) grant(p *Proc) {
 	case Elsewhere:
 		p.Known, p.Based, p.Basis = Known{}, false, 0
 	case Nowhere:
-		*p = Proc{PC: atEnd, Left: p.Left, Token: p.Token, Lease: p.Lease, Covered: p.Covered}
+		if *p = (Proc{PC: atHold, Left: p.Left, Token: p.Token, Lease: a.Leases, Covered: a.Leases}); !a.Leases {
+			a.finish(n)
+		}
 	}
 }
