@@ -16,14 +16,15 @@ func (a *actor) stepHolds(p Proc) {
 func (a *actor) stepAsk() {
 	repo := int(a.role.Repo)
 	text := "H0 GET head"
+	renews := a.s.Heads[repo].Condemned && !a.NoRenew
 
-	if a.s.Heads[repo].Condemned {
+	if renews {
 		text = "H0 GET head, append renew"
 		a.late("H0 append renew", 0, func(n *State, _ *Proc) { n.Heads[repo].Late.add(uint8(recRenew)) })
 	}
 
 	a.do(text, 0, func(n *State, p *Proc) {
-		if n.Heads[repo].Condemned {
+		if renews {
 			a.append(n, repo, recRenew)
 		}
 
@@ -60,7 +61,7 @@ func (a *actor) stepList(p Proc) {
 		a.do("C1 writes a membership", 0, func(_ *State, me *Proc) {
 			me.PC, me.Task, me.Seq = atIn, renew, me.Known.Seq
 		})
-	case p.Fresh:
+	case p.Fresh || a.StaleUnknown:
 		a.do("H1 LIST in/: nothing, 404", 0, func(n *State, _ *Proc) { a.unknown(n) })
 	default:
 		a.do("H1 LIST in/: nothing", 0, func(_ *State, me *Proc) { me.PC = atRead })

@@ -123,8 +123,8 @@
 // it (the kind and the number of a process; nobody for what lands late and for clients that
 // delete), what, and below it the bucket after the step:
 //
-//	 8  upload0      U2 PUT in/t1
-//	                 data{0} tombstone: condemned 0 | R1 #3 names{} swept#2 in{ #2-t1 }
+//	8  upload0      U2 PUT in/t1
+//	                data{0} tombstone: condemned 0 | R1 #3 names{} swept#2 in{ #2-t1 }
 //
 // data.0 is there. R1's newest record has number 3; no manifest names D; its newest sweep
 // has number 2; there is one membership, t1, with seq 2, which counts. Only the order of

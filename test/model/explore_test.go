@@ -7,8 +7,8 @@ type jugs struct{}
 
 type litres struct{ small, big int }
 
-func (jugs) Init() litres         { return litres{} }
-func (jugs) Key(s litres) uint64  { return uint64(1 + 10*s.small + s.big) }
+func (jugs) Init() litres        { return litres{} }
+func (jugs) Key(s litres) uint64 { return uint64(1 + 10*s.small + s.big) }
 func (jugs) Check(s litres) string {
 	if s.big == 4 {
 		return "4 litres"

@@ -8,6 +8,8 @@ type Rules struct {
 	NoCheck            bool // no U3: the tombstone is not read
 	CheckFirst         bool // U3 before U2: the tombstone is read before the membership is written
 	NoHead             bool // no U4: 201 without a look at the head
+	NoRenew            bool // U4 and H0 look at the head, and answer although D is condemned
+	OldAnswer          bool // a positive answer may rest on a state that was read more than T ago
 	NoSweepCheck       bool // U4 renews, but does not look whether its membership was swept
 	SameName           bool // U2 uses the name of its last membership again
 	MembershipUnproved bool // U2 before the bytes are verified
@@ -15,6 +17,7 @@ type Rules struct {
 	Blind              bool // names of memberships carry no number: H1 counts any, a commit those of a repository where D was never swept
 	TrustPool          bool // C1: bytes in the pool are enough, no membership is looked for
 	ListAlone          bool // C1: any membership that LIST shows counts, swept or not
+	StaleUnknown       bool // C1 refuses by a state that is older than the request
 	StaleCommit        bool // C2: the record is appended to whatever the head is
 	CommitRenews       bool // C1 writes a membership where none counts, if LIST shows any
 	RenewsUnheld       bool // the same, even if LIST shows none

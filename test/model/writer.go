@@ -104,7 +104,7 @@ func (a *actor) stepExpire(p Proc) {
 		switch {
 		case p.PC == atHold:
 			a.finish(n)
-		case !p.Lease:
+		case !p.Lease && !a.OldAnswer:
 			*me = Proc{PC: atAsk, Task: ask, Left: p.Left, Token: p.Token}
 		}
 	})
@@ -271,7 +271,9 @@ func (a *actor) stepHead() {
 	}
 
 	text := "U4 GET head: 201"
-	if a.s.Heads[repo].Condemned {
+	renews := a.s.Heads[repo].Condemned && !a.NoRenew
+
+	if renews {
 		text = "U4 GET head, append renew: 201"
 		a.late("U4 append renew", 0, func(n *State, _ *Proc) { n.Heads[repo].Late.add(uint8(recRenew)) })
 	}
@@ -279,7 +281,7 @@ func (a *actor) stepHead() {
 	n := a.s
 	p := a.me(&n)
 
-	if n.Heads[repo].Condemned {
+	if renews {
 		a.append(&n, repo, recRenew)
 	}
 
