@@ -80,8 +80,8 @@ race: $(STRICT) ## unit tests with the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m ./...
 
 .PHONY: model
-model: $(STRICT) ## the protocol of deleting, with more processes than "make unit" has (4 GB)
-	@ZOT_MODEL=long $(SUITE) model test/gotest.sh -v -count=1 -timeout=60m ./test/model
+model: ## the protocol of deleting, with more processes than "make unit" has (4 GB)
+	@ZOT_MODEL=long $(SUITE) model $(GO) test -v -count=1 -timeout=60m ./test/model
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## linters, the import rules among them

@@ -125,8 +125,7 @@ func (a *actor) allowMount(n *State, p *Proc) {
 	}
 
 	p.Task, p.PC, p.Basis = mountTo, atIn, 0
-	p.Known = n.Heads[a.role.Repo].known()
-	p.Seq = p.Known.Seq
+	a.refresh(n, p)
 }
 
 // ready: a membership and its bytes were seen.

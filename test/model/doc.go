@@ -30,7 +30,9 @@
 //	    ETag, same generation; on 412 read it again. If it is live at another
 //	    generation: PUT data of that one.
 //	U4  GET the head of R. If D is condemned, append renew. If the membership does not
-//	    count (seq < swept): U2 anew with the number just read. Else answer 201.
+//	    count (seq < swept): U2 anew with the number just read. Else answer 201, at
+//	    most T after that GET; later than that: U4 again. (U4 is not needed where the
+//	    answer leaves at most T after a U0 that renewed as U4 does.)
 //
 // # Mount of D from R' into R
 //
@@ -44,7 +46,8 @@
 //	    the state after that. If a manifest names D: yes.
 //	H1  LIST in/R/: a membership that counts in that state, or no.
 //	H2  As U3: GET tombstone; if it is condemned, PUT it live.
-//	H3  HEAD data of its generation: yes or no.
+//	H3  HEAD data of its generation: yes or no. A yes to a client leaves at most T
+//	    after the state of H0 was read; later than that: H0 again.
 //
 // # Commit of a manifest that names D into R
 //

@@ -98,7 +98,7 @@ func TestProtocol(t *testing.T) {
 
 			model := c.model
 			result := explore[State](&model, 0)
-			t.Log(result)
+			t.Logf("%-36s %v", c.name, result)
 
 			if result.Broken != "" {
 				t.Errorf("the shortest way there:\n%s", model.describe(result.Trace))
@@ -178,7 +178,9 @@ func TestFree(t *testing.T) {
 		{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(2), deleter(1)}},
 	}
 	if isLong() {
-		models = []Model{others, asked, deleters}
+		models = []Model{others, asked, deleters, {
+			Prompt: true, Leases: true, Roles: []Role{uploader(Here, 1), mounter, deleter(3)},
+		}}
 	}
 
 	for name, rules := range map[string]Rules{
@@ -187,6 +189,7 @@ func TestFree(t *testing.T) {
 		"S5 deletes what was listed before S2":   {ListedBefore: true},
 		"no D1":                                  {NoFirstList: true},
 		"C1 refuses by an old state":             {StaleUnknown: true},
+		"U4 only if more than T passed since U0": {EarlyHead: true},
 		"D2 condemns a condemned tombstone anew": {ReplaceOthers: true},
 	} {
 		for _, model := range models {
@@ -194,8 +197,11 @@ func TestFree(t *testing.T) {
 				t.Parallel()
 
 				model.Rules = rules
-				if result := explore[State](&model, 0); result.Broken != "" {
-					t.Errorf("%v\n%s", result, model.describe(result.Trace))
+				result := explore[State](&model, 0)
+				t.Logf("%-72s %v", name, result)
+
+				if result.Broken != "" {
+					t.Errorf("the shortest way there:\n%s", model.describe(result.Trace))
 				}
 			})
 		}

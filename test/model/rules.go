@@ -10,6 +10,7 @@ type Rules struct {
 	NoHead             bool // no U4: 201 without a look at the head
 	NoRenew            bool // U4 and H0 look at the head, and answer although D is condemned
 	OldAnswer          bool // a positive answer may rest on a state that was read more than T ago
+	EarlyHead          bool // U4 only if more than T passed since U0, which renews as U4 does
 	NoSweepCheck       bool // U4 renews, but does not look whether its membership was swept
 	SameName           bool // U2 uses the name of its last membership again
 	MembershipUnproved bool // U2 before the bytes are verified

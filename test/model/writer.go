@@ -104,7 +104,7 @@ func (a *actor) stepExpire(p Proc) {
 		switch {
 		case p.PC == atHold:
 			a.finish(n)
-		case !p.Lease && !a.OldAnswer:
+		case p.Task == ask && !p.Lease && !a.OldAnswer:
 			*me = Proc{PC: atAsk, Task: ask, Left: p.Left, Token: p.Token}
 		}
 	})
@@ -122,8 +122,7 @@ func (a *actor) stepStart() {
 	case Upload:
 		start("U0 reads the head; a client uploads D", func(n *State, p *Proc) {
 			p.PC, p.Task = atPut, upload
-			p.Known = n.Heads[a.role.Repo].known()
-			p.Seq = p.Known.Seq
+			a.refresh(n, p)
 
 			if !a.MembershipUnproved {
 				n.Proved.add(a.role.Repo)
@@ -139,6 +138,22 @@ func (a *actor) stepStart() {
 	case Commit:
 		start("a client puts a manifest", func(_ *State, p *Proc) { p.PC, p.Task = atCommit, commit })
 	}
+}
+
+// refresh is U0: the number for the membership.
+func (a *actor) refresh(n *State, p *Proc) {
+	repo := int(a.role.Repo)
+
+	if a.EarlyHead {
+		p.Covered = a.Leases
+
+		if n.Heads[repo].Condemned {
+			a.append(n, repo, recRenew)
+		}
+	}
+
+	p.Known = n.Heads[repo].known()
+	p.Seq = p.Known.Seq
 }
 
 // stepPut is U1 and U2.
@@ -264,7 +279,7 @@ func (a *actor) afterCheck(p *Proc, gen uint8) {
 func (a *actor) stepHead() {
 	repo := int(a.role.Repo)
 
-	if a.NoHead {
+	if a.NoHead || a.EarlyHead && a.s.Procs[a.i].Covered {
 		a.do("U4 left out: 201", 0, func(n *State, p *Proc) { a.grant(n, p) })
 
 		return
