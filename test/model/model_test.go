@@ -64,7 +64,7 @@ var long = []configuration{
 	{"2 uploads, leases", Model{Leases: true, Twins: true, Roles: []Role{
 		uploader(Elsewhere, 1), uploader(Elsewhere, 1), deleter(3),
 	}}},
-	{"upload, mount", Model{Roles: []Role{uploader(Here, 1), mounter, deleter(4)}}},
+	{"upload, mount", Model{Roles: []Role{uploader(Here, 1), mounter, deleter(3)}}},
 	{"upload, mount, leases", Model{Leases: true, Roles: []Role{uploader(Here, 1), mounter, deleter(3)}}},
 	{"upload, commit", Model{Roles: []Role{uploader(Nowhere, 1), committer, deleter(4)}}},
 	{"upload, ask, leases", Model{Leases: true, Roles: []Role{uploader(Nowhere, 1), asker, deleter(3)}}},
