@@ -42,8 +42,8 @@ type configuration struct {
 var short = []configuration{
 	{"upload", Model{Roles: []Role{uploader(Here, 1), deleter(3)}}},
 	{"upload, leases", Model{Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(3)}}},
-	{"upload twice", Model{Prompt: true, Roles: []Role{uploader(Here, 2), deleter(4)}}},
-	{"upload after a delete", Model{Begin: aged, Roles: []Role{uploader(Here, 1), deleter(3)}}},
+	{"upload twice", Model{Prompt: true, Roles: []Role{uploader(Here, 2), deleter(3)}}},
+	{"upload after a delete", Model{Begin: aged, Roles: []Role{uploader(Here, 1), deleter(2)}}},
 	{"2 uploads", Model{Prompt: true, Twins: true, Roles: []Role{uploader(Here, 1), uploader(Here, 1), deleter(2)}}},
 	{"upload, mount", Model{Roles: []Role{uploader(Nowhere, 1), mounter, deleter(2)}}},
 	{"upload, commit", Model{Roles: []Role{uploader(Nowhere, 1), committer, deleter(2)}}},
@@ -175,7 +175,7 @@ func TestDepartures(t *testing.T) {
 func TestFree(t *testing.T) {
 	models := []Model{
 		{Prompt: true, Roles: []Role{uploader(Nowhere, 1), committer, deleter(2)}},
-		{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(2), deleter(1)}},
+		{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(3)}},
 	}
 	if isLong() {
 		models = []Model{others, asked, deleters, {
@@ -270,7 +270,7 @@ func TestReach(t *testing.T) {
 			return s.Procs[1].PC == atD5 && !s.Procs[1].Saw && !s.Tomb.Condemned && s.Tomb.Gen == 0
 		}},
 		{"a mount finds another generation, without bytes", Model{
-			Roles: []Role{uploader(Nowhere, 1), mounter, deleter(3)},
+			Prompt: true, Roles: []Role{uploader(Nowhere, 1), mounter, deleter(3)},
 		}, func(_, s State) bool {
 			return s.Procs[1].PC == atStat && s.Procs[1].Task == mountTo && !s.Data.has(s.Procs[1].Gen)
 		}},
