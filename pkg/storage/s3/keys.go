@@ -33,6 +33,11 @@ const (
 	memberPlace = "in." // of a membership without bytes, in a listing
 )
 
+// memberName names a membership of a repository whose newest record that this process has
+// read has the number seq. A deleter's record of a higher number ends it
+// (docs/s3-format.md, "Deleting").
+func memberName(seq uint64) string { return fmt.Sprintf("%020d-%s", seq, newToken()) }
+
 // newToken names an object that is written once and never again: 26 characters that
 // nobody else draws.
 func newToken() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
@@ -65,9 +70,6 @@ func (b blob) key() string { return storage.BlobKey(b.repo, b.digest) }
 
 // at is the engine's key with a place.
 func (b blob) at(place string) string { return b.key() + "/" + place }
-
-// newOwn is a place for bytes of the repository's own that was never used.
-func newOwn() string { return ownPlace + newToken() }
 
 func isOwn(place string) bool { return strings.HasPrefix(place, ownPlace) }
 

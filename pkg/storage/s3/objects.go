@@ -141,7 +141,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body []byte) (string, erro
 	sum := ""
 
 	if blob, ok := parseBlob(key); ok && blob.place == "" {
-		key, sum = blob.at(newOwn()), sumOf(blob.digest)
+		key, sum = blob.at(b.newOwn(blob.repo)), sumOf(blob.digest)
 	}
 
 	_, err := b.client.put(ctx, physical(key), bytes.NewReader(body), int64(len(body)), condition{}, sum)

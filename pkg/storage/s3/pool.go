@@ -87,17 +87,17 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 // findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
 // have left a membership without bytes.
 func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error) {
-	stone, err := b.tombstone(ctx, blob.digest)
+	gen, err := b.live(ctx, blob.digest) // whoever wrote the membership may have stopped before that
 	if err != nil {
 		return storage.Info{}, err
 	}
 
-	data, err := b.client.head(ctx, dataKey(blob.digest, stone.Gen))
+	data, err := b.client.head(ctx, dataKey(blob.digest, gen))
 	if err != nil {
 		return storage.Info{}, err
 	}
 
-	return b.hold(blob, poolPlaceOf(stone.Gen), data.size, trustSeen), nil
+	return b.hold(blob, poolPlaceOf(gen), data.size, trustSeen), nil
 }
 
 // moved says where the bytes of a blob are now, of which nothing is at the place that a
@@ -235,7 +235,7 @@ func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (p
 	case b.opts.Dedupe && size > maxOwn:
 		blob.place, err = b.share(ctx, blob, size, put)
 	default:
-		blob.place = newOwn()
+		blob.place = b.newOwn(blob.repo)
 		err = put(ctx, physical(blob.at(blob.place)), false)
 	}
 
@@ -305,7 +305,7 @@ func (b *Bucket) join(ctx context.Context, blob blob, size int64) error {
 		return fmt.Errorf("encode membership: %w", err)
 	}
 
-	key := memberPrefix(blob.digest, blob.repo) + newToken()
+	key := memberPrefix(blob.digest, blob.repo) + memberName(b.logs.seq(blob.repo))
 	_, err = b.client.put(ctx, key, bytes.NewReader(body), int64(len(body)), condition{}, "")
 
 	return err

@@ -14,7 +14,7 @@ import (
 // already: then a client's proof that it has them is all that is needed.
 func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string, known bool, err error) {
 	if !b.opts.Dedupe {
-		return physical(blob.at(newOwn())), false, nil
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil
 	}
 
 	stone, err := b.tombstone(ctx, blob.digest)
@@ -34,7 +34,7 @@ func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string,
 	}
 
 	if size < 0 || info.size != size {
-		return physical(blob.at(newOwn())), false, nil // what is there is not what it should be
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil // what is there is not what it should be
 	}
 
 	return key, true, nil
