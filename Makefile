@@ -79,10 +79,16 @@ vet: ## go vet, the suites behind build tags too
 unit: $(STRICT) ## unit tests
 	@$(SUITE) unit test/gotest.sh -shuffle=on -timeout=8m ./...
 
+# Without test/model: it has no goroutines, and would take two minutes.
 .PHONY: race
 race: $(STRICT) ## unit tests with the race detector (needs a C compiler)
 	@test/need.sh gcc=gcc,libc6-dev
-	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m ./...
+	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m \
+		$$($(GO) list ./... | grep -v '/test/model$$')
+
+.PHONY: model
+model: ## the protocol of deleting, with more processes than "make unit" has (6 GB)
+	@ZOT_MODEL=long $(SUITE) model $(GO) test -v -count=1 -timeout=60m ./test/model
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## linters, the import rules among them
@@ -120,6 +126,10 @@ remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoD
 .PHONY: cross
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
+
+.PHONY: bench-s3
+bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## the same, both in a bucket
+	@$(SUITE) bench-s3 $(GO) run ./test/bench -s3 -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
 
 .PHONY: bench
 bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution

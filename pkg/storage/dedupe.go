@@ -69,13 +69,15 @@ func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Dig
 		_, at, _ := r.visible.Load().lookup(dgst)
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
-	} else if s.linkKnown(ctx, dgst, key, session.up.Size()) {
+	} else if session.body == nil && s.linkKnown(ctx, dgst, key, session.up.Size()) { // few bytes are sent sooner than found
 		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
 	}
 
 	if _, err := session.up.Commit(ctx, dst); err != nil {
 		return fmt.Errorf("commit blob %s: %w", dgst, err)
 	}
+
+	s.bodies.put(dgst, session.body)
 
 	return s.arrived(ctx, dgst, key, session.epoch)
 }
@@ -151,13 +153,7 @@ func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string, beg
 
 // show makes a blob visible that was deleted before. Its bytes are on disk first.
 func (s *Store) show(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
-	if s.remote { // another replica may have deleted it a moment ago
-		if err := r.look(ctx, s.opts.Now()); err != nil {
-			return err
-		}
-	}
-
-	if !r.visible.Load().isHidden(dgst) {
+	if s.remote || !r.visible.Load().isHidden(dgst) {
 		return nil
 	}
 

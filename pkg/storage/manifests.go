@@ -202,6 +202,8 @@ func (s *Store) each(n int, work func(i int) error) error {
 // checkRef says where named is and whether it has the size that the manifest says; -1
 // is set if it is not there.
 func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
+	named.hidden, _ = r.visible.Load().hidden.Get(named.Digest) // before it is looked at
+
 	info, err := s.stat(ctx, r, named.Digest)
 	if err == nil && info.Size != named.Size {
 		err = s.verify(ctx, r, named.Digest) // which of the two is wrong?
@@ -302,7 +304,7 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 	missing := &MissingError{}
 
 	for _, blob := range record.Blobs {
-		if blob.Size >= 0 && (pending.isHidden(blob.Digest) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
+		if blob.Size >= 0 && (pending.hiddenSince(blob) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
 			missing.Digests = append(missing.Digests, blob.Digest)
 		}
 	}

@@ -24,6 +24,7 @@ type session struct {
 	noted    int64        // size of the upload when its hash state was last saved
 	epoch    epoch        // when its first byte was written
 	size     atomic.Int64 // for those who only ask, while someone else appends
+	body     []byte       // all bytes, if they are few and the driver is remote
 }
 
 // StartUpload implements Uploads.
@@ -46,7 +47,7 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 		return UploadStatus{}, fmt.Errorf("start upload: %w", err)
 	}
 
-	session := &session{key: key, up: up, digester: newDigester(alg), epoch: begun}
+	session := &session{key: key, up: up, digester: newDigester(alg), epoch: begun, body: s.newBody()}
 	if alg != digest.Canonical {
 		if err := session.save(ctx); err != nil { // what was announced is to be known after a restart
 			return UploadStatus{}, errors.Join(err, up.Abort(ctx), up.Close())
@@ -198,6 +199,27 @@ func checkLength(chunk Chunk, came int64) error {
 	}
 
 	return nil
+}
+
+// newBody is where the bytes of an upload are kept if they are few, nil if they are not
+// to be: a pull that follows finds them there.
+func (s *Store) newBody() []byte {
+	if !s.remote {
+		return nil
+	}
+
+	return []byte{}
+}
+
+// collect keeps p with the bytes that came before it, as long as they are few.
+func (session *session) collect(p []byte) {
+	if session.body == nil {
+		return
+	}
+
+	if session.body = append(session.body, p...); len(session.body) > maxBody {
+		session.body = nil
+	}
 }
 
 // expect tells the driver what is known of the bytes to come.

@@ -41,9 +41,52 @@ type seenHead struct {
 func (b *Bucket) OpenLog(_ context.Context, prefix string) (storage.Log, error) {
 	l := &repoLog{b: b, prefix: prefix, seen: seenHead{head: &head{}}}
 	l.checks.check = l.check
+	b.logs.add(l)
 
 	return l, nil
 }
+
+// logs are the logs that are open, by their prefixes.
+type logs struct {
+	mu   sync.Mutex // guards open
+	open map[string]*repoLog
+}
+
+func (l *logs) add(log *repoLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.open == nil {
+		l.open = map[string]*repoLog{}
+	}
+
+	l.open[log.prefix] = log
+}
+
+func (l *logs) remove(log *repoLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.open[log.prefix] == log {
+		delete(l.open, log.prefix)
+	}
+}
+
+// seq is the number of the newest record of a repository that was read, 0 if none was.
+func (l *logs) seq(repo storage.RepoName) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	log := l.open[storage.RepoPrefix(repo)]
+	if log == nil {
+		return 0
+	}
+
+	return log.current().head.Seq
+}
+
+// newOwn is a place for bytes of the repository's own that was never used.
+func (b *Bucket) newOwn(repo storage.RepoName) string { return ownPlace + memberName(b.logs.seq(repo)) }
 
 // reposPrefix is the catalog's, as the engine writes it.
 const reposPrefix = "_repos/"
@@ -294,8 +337,12 @@ const maxCaughtUp = 2000
 // TookIndex has nothing to take: nobody writes an index.json into a bucket.
 func (l *repoLog) TookIndex(any) {}
 
-// Close has nothing to let go of.
-func (l *repoLog) Close() error { return nil }
+// Close makes no request.
+func (l *repoLog) Close() error {
+	l.b.logs.remove(l)
+
+	return nil
+}
 
 // checks shares checks: whoever asks gets one that is sent after the question. It is
 // used concurrently.

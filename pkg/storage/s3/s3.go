@@ -67,6 +67,7 @@ type Bucket struct {
 	parts  *Budget
 	tails  *Budget // of uploads that nobody uses at the moment
 
+	logs     logs
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
 	ended    *lru.Cache[string, struct{}]   // uploads that are over

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -13,7 +14,7 @@ import (
 // already: then a client's proof that it has them is all that is needed.
 func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string, known bool, err error) {
 	if !b.opts.Dedupe {
-		return blob.at(newToken()), false, nil
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil
 	}
 
 	stone, err := b.tombstone(ctx, blob.digest)
@@ -33,7 +34,7 @@ func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string,
 	}
 
 	if size < 0 || info.size != size {
-		return blob.at(newToken()), false, nil // what is there is not what it should be
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil // what is there is not what it should be
 	}
 
 	return key, true, nil
@@ -226,12 +227,12 @@ func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (stri
 	}
 
 	key := u.sent.Key
-	if own, ok := parseBlob(key); ok { // without dedupe, or beside what is damaged
+	if place := strings.TrimPrefix(key, memberPrefix(blob.digest, blob.repo)); isOwn(place) { // without dedupe, or beside what is damaged
 		if err := u.b.assemble(ctx, u.sent, condition{}); err != nil {
 			return "", err
 		}
 
-		return u.b.hold(blob, own.place, size, trustWritten).Key, nil
+		return u.b.hold(blob, place, size, trustWritten).Key, nil
 	}
 
 	completed := false
