@@ -28,6 +28,7 @@ type replica struct {
 
 	zot  *daemon.Zot
 	proc *daemon.Daemon
+	test *testing.T // that made it: it may outlive a subtest that restarts it
 }
 
 // newCluster starts an S3 server with an empty bucket.
@@ -53,8 +54,8 @@ func (c *cluster) add(t *testing.T, n int, storage settings) {
 func (c *cluster) addAt(t *testing.T, endpoint string, storage settings) *replica {
 	t.Helper()
 
-	r := &replica{zot: &daemon.Zot{Storage: c.storage(endpoint, storage)}}
-	r.start(t)
+	r := &replica{zot: &daemon.Zot{Storage: c.storage(endpoint, storage)}, test: t}
+	r.start()
 
 	r.Client = wire.New(r.zot.Addr)
 	t.Cleanup(r.Close)
@@ -76,9 +77,9 @@ func (c *cluster) storage(endpoint string, more settings) settings {
 }
 
 // start starts a replica that is not running, with the cache that it left.
-func (r *replica) start(t *testing.T) {
-	t.Helper()
-	r.proc = r.zot.Start(t)
+func (r *replica) start() {
+	r.test.Helper()
+	r.proc = r.zot.Start(r.test)
 }
 
 func (r *replica) kill(t *testing.T) {
@@ -91,5 +92,5 @@ func (r *replica) restart(t *testing.T, storage settings) {
 	t.Helper()
 	must(t, r.proc.Stop())
 	maps.Copy(r.zot.Storage, storage)
-	r.start(t)
+	r.start()
 }

@@ -39,7 +39,7 @@ func TestFailures(t *testing.T) {
 	reach(before + during + 100)
 	c.replicas[0].kill(t)
 	reach(before + during + 200)
-	c.replicas[0].start(t)
+	c.replicas[0].start()
 	reach(before + during + 300)
 	redis.FlushAll()
 	reach(before + during + 500)

@@ -184,7 +184,7 @@ func (r *run) disturb(t *testing.T, c *cluster, over <-chan struct{}) {
 
 	dying := c.replicas[rng.IntN(len(c.replicas))]
 	dying.kill(t)
-	dying.start(t)
+	dying.start()
 
 	await(t, time.Minute, "two thirds of the requests", func() bool { return r.asked.Load() >= 2*third })
 

@@ -143,7 +143,7 @@ func TestUploadSurvivesReplica(t *testing.T) {
 		verifyOffset(t, up, third)
 		must(t, up.Append(t.Context(), int64(third), blob[third:2*third]))
 
-		dying.start(t)
+		dying.start()
 
 		up = up.At(dying.Client)
 		verifyOffset(t, up, 2*third)
