@@ -2,13 +2,16 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // BinaryEnv names the binary under test. The Makefile sets it to bin/zot.
@@ -34,13 +37,8 @@ type Zot struct {
 // when the test is over, and the end of its log is shown if the test failed.
 func (z *Zot) Start(t testing.TB) *Daemon {
 	t.Helper()
-	z.fill(t)
 
-	config := filepath.Join(z.dir, "config.json")
-	if err := os.WriteFile(config, z.config(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
+	config := z.prepare(t)
 	logPath := filepath.Join(z.dir, "zot.log")
 
 	d, err := Open(t.Context(), []string{Binary(t), "serve", config}, z.Addr, logPath)
@@ -55,6 +53,37 @@ func (z *Zot) Start(t testing.TB) *Daemon {
 	})
 
 	return d
+}
+
+// Refused runs zot where it must not come up, and returns what it printed. The test fails
+// if it does not leave with exit status 1 within limit.
+func (z *Zot) Refused(t testing.TB, limit time.Duration) string {
+	t.Helper()
+
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+
+	out, err := exec.CommandContext(ctx, Binary(t), "serve", z.prepare(t)).CombinedOutput()
+
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || ctx.Err() != nil {
+		t.Errorf("want exit status 1 within %s, got %v:\n%s", limit, err, out)
+	}
+
+	return string(out)
+}
+
+// prepare writes the configuration, and returns its path.
+func (z *Zot) prepare(t testing.TB) string {
+	t.Helper()
+	z.fill(t)
+
+	config := filepath.Join(z.dir, "config.json")
+	if err := os.WriteFile(config, z.config(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	return config
 }
 
 // fill decides what was left open, so that a second Start is a restart.
