@@ -177,7 +177,7 @@ func (b *Bucket) prepare(ctx context.Context) error {
 
 	b.client.conditional = report.conditional()
 
-	if missing := report.missing(b.opts.SingleWriter); len(missing) > 0 {
+	if missing := report.Missing(b.opts.SingleWriter); len(missing) > 0 {
 		return &ProbeError{Missing: missing}
 	}
 
