@@ -110,7 +110,7 @@ func (l *repoLog) replace(ctx context.Context, base seenHead, next *head, token 
 // condition does not hold: it may not hold because an earlier try has succeeded.
 func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try int) (settled bool, err error) {
 	for ; try < maxTries; try++ {
-		if err = l.checks.ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
+		if err = l.checks.Ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
 			break
 		}
 

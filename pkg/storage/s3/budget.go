@@ -137,14 +137,6 @@ func (b *buffer) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// shrink gives the room back that no byte is in.
-func (b *buffer) shrink() {
-	if spare := b.reserved - b.budget.whole(b.size); spare > 0 {
-		b.reserved -= spare
-		b.budget.room.Release(spare)
-	}
-}
-
 // free gives all back; the buffer is empty, and takes nothing any more. nil is nothing.
 func (b *buffer) free() {
 	if b == nil || b.reserved == 0 && b.blocks == nil {

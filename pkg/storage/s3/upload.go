@@ -34,16 +34,15 @@ type upload struct {
 	expected int64  // bytes, -1 = unknown
 	partSize int64  // 0 = not decided
 
-	sent    *multipart // nil = nothing is sent
-	known   bool       // the bytes are at dst already: none need to be sent
-	staged  int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
-	flying  *flight    // a part under way
-	full    int64      // bytes that are sent, or on their way, or known
-	small   []byte     // the tail, while it is small
-	tail    *buffer    // the tail, when it is larger; nil = small has it, or saved
-	away    int64      // bytes of the tail that only the saved state has
-	saved   bool       // a state is saved
-	savedAt int64      // the size then
+	sent   *multipart // nil = nothing is sent
+	known  bool       // the bytes are at dst already: none need to be sent
+	staged int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
+	flying *flight    // a part under way
+	full   int64      // bytes that are sent, or on their way, or known
+	small  []byte     // the tail, while it is small
+	tail   *buffer    // the tail, when it is larger; nil = small has it, or saved
+	away   int64      // bytes of the tail that only the saved state has
+	saved  bool       // a state is saved
 }
 
 // flight is a part on its way.
