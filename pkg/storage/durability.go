@@ -19,9 +19,9 @@ const idleFlush = 3 * time.Second
 // docs/durability.md says what is promised.
 type durability struct {
 	driver  Driver
-	remote  bool // what is written is durable
+	remote  bool          // what is written is durable
 	flushes rounds.Rounds // each is one flush
-	damaged sync.Map // keys that must not be served, and since when; persisted under damagedPrefix
+	damaged sync.Map      // keys that must not be served, and since when; persisted under damagedPrefix
 	now     func() time.Time
 	log     zerolog.Logger
 

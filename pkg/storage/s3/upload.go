@@ -157,28 +157,43 @@ func (u *upload) recall(ctx context.Context) error {
 		return nil
 	}
 
-	_, tail, err := u.b.readState(ctx, u.key)
+	if u.away > maxSmall {
+		if err := u.fill(ctx, nil); err != nil {
+			return err
+		}
+	}
+
+	saved, err := u.b.openState(ctx, u.key)
 	if err != nil {
 		return err
 	}
 
-	if int64(len(tail)) != u.away {
-		return fmt.Errorf("%w: the saved tail has %d bytes, not %d", storage.ErrDamaged, len(tail), u.away)
+	n, err := io.CopyBuffer(recalled{u}, saved, make([]byte, 32<<10))
+	if err = errors.Join(err, saved.Close()); err == nil && n != u.away {
+		err = fmt.Errorf("%w: the saved tail has %d bytes, not %d", storage.ErrDamaged, n, u.away)
 	}
 
 	u.away = 0
-	if len(tail) <= maxSmall {
-		u.small = tail
 
-		return nil
+	return err
+}
+
+// recalled takes a tail that is read back.
+type recalled struct{ *upload }
+
+func (r recalled) Write(p []byte) (int, error) {
+	if r.tail == nil {
+		r.small = append(r.small, p...)
+
+		return len(p), nil
 	}
 
-	return u.fill(ctx, tail)
+	return r.tail.add(p), nil
 }
 
 // fill makes a tail of p.
 func (u *upload) fill(ctx context.Context, p []byte) (err error) {
-	if u.tail, err = u.b.parts.reserve(ctx, u.partRoom()); err != nil {
+	if u.tail, err = u.b.parts.reserve(ctx, max(u.partRoom(), u.away)); err != nil {
 		return err
 	}
 

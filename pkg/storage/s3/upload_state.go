@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -104,7 +105,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	state, tail, err := b.readState(ctx, key)
+	saved, err := b.openState(ctx, key)
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -113,48 +114,62 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 		return nil, nil, err
 	}
 
+	state := saved.uploadState
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved = true
+	u.saved, u.away = true, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
 	}
 
-	if int64(len(tail)) <= maxSmall {
-		u.small = tail
-	} else {
-		u.away = int64(len(tail))
-	}
-
-	return u, state.Note, nil
+	return u, state.Note, saved.Close()
 }
 
-// readState reads what Save wrote.
+// savedState is a state, and behind it the tail, to be read.
+type savedState struct {
+	uploadState
+	io.Reader
+	io.Closer
+}
+
+// openState opens what Save wrote. The tail is not in memory before there is room for it.
 //
 // Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (b *Bucket) readState(ctx context.Context, key string) (uploadState, []byte, error) {
-	data, _, err := b.client.read(ctx, key, "")
+func (b *Bucket) openState(ctx context.Context, key string) (*savedState, error) {
+	object, err := b.openAt(ctx, key, storage.Whole)
 	if err != nil {
-		return uploadState{}, nil, err
+		return nil, err
 	}
 
-	line, tail, ok := bytes.Cut(data, []byte("\n"))
+	rest := bufio.NewReaderSize(object.Body, 64<<10)
+	saved := &savedState{Reader: rest, Closer: object.Closer}
 
-	var state uploadState
-	if err := json.Unmarshal(line, &state); err != nil || !ok {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s", storage.ErrDamaged, key)
+	line, err := rest.ReadBytes('\n')
+	if err == nil {
+		err = saved.decode(key, line, object.Size)
 	}
 
-	if state.Format != uploadFormat {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d",
-			storage.ErrFormat, key, state.Format, uploadFormat)
+	if err != nil {
+		return nil, errors.Join(err, object.Close())
 	}
 
-	if int64(len(tail)) != state.Tail {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s: %d bytes of %d", storage.ErrDamaged, key, len(tail), state.Tail)
+	return saved, nil
+}
+
+func (s *savedState) decode(key string, line []byte, size int64) error {
+	if err := json.Unmarshal(line, &s.uploadState); err != nil {
+		return fmt.Errorf("%w: state of upload %s: %w", storage.ErrDamaged, key, err)
 	}
 
-	return state, tail, nil
+	if s.Format != uploadFormat {
+		return fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d", storage.ErrFormat, key, s.Format, uploadFormat)
+	}
+
+	if int64(len(line))+s.Tail != size {
+		return fmt.Errorf("%w: state of upload %s: %d bytes, not %d", storage.ErrDamaged, key, size, int64(len(line))+s.Tail)
+	}
+
+	return nil
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
