@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -65,7 +66,6 @@ type Bucket struct {
 	opts   Options
 	root   root
 	parts  *Budget
-	tails  *Budget // of uploads that nobody uses at the moment
 
 	logs     logs
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
@@ -114,7 +114,7 @@ func connect(ctx context.Context, opts Options) (*Bucket, error) {
 		return nil, err
 	}
 
-	b := &Bucket{client: c, opts: opts, parts: opts.Parts, tails: newBudget(maxTails)}
+	b := &Bucket{client: c, opts: opts, parts: opts.Parts}
 
 	var errs [3]error
 	b.holdings, errs[0] = lru.New[string, holding](maxHoldings)
@@ -138,7 +138,7 @@ func (o *Options) fill() {
 	}
 
 	if o.Parts == nil {
-		o.Parts = NewBudget(DefaultBuffers)
+		o.Parts = NewBudget(DefaultBuffers, os.TempDir())
 	}
 
 	setDefault(&o.PartSize, defaultPart)
@@ -146,7 +146,7 @@ func (o *Options) fill() {
 	setDefault(&o.CopyAbove, maxCopy)
 	setDefault(&o.CopyAtOnce, 4)
 
-	o.PartSize = min(max(o.PartSize, minPart), o.Parts.size/2) // one is sent while another is filled
+	o.PartSize = max(o.PartSize, minPart)
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
 }

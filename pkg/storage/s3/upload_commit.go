@@ -92,12 +92,7 @@ func (u *upload) bring(blob blob) bring {
 			return u.bringStaged(ctx, key, absent)
 		}
 
-		body, ok := u.readTail(0).(io.ReadSeeker)
-		if !ok {
-			return errors.New("a tail cannot be read twice")
-		}
-
-		_, err := u.b.client.put(ctx, key, body, u.tailSize(), condition{absent: absent}, sum)
+		_, err := u.b.client.put(ctx, key, u.tail.reader(), u.tail.size, condition{absent: absent}, sum)
 
 		return err
 	}
@@ -153,25 +148,18 @@ func (u *upload) finishParts(ctx context.Context) error {
 		return err
 	}
 
-	size := u.tailSize()
-	if size == 0 {
+	if u.tail.size == 0 {
 		return nil
 	}
 
-	body, ok := u.readTail(0).(io.ReadSeeker)
-	if !ok {
-		return errors.New("a tail cannot be read twice")
-	}
-
-	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), body, size)
+	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), u.tail.reader(), u.tail.size)
 	if err != nil {
 		return err
 	}
 
 	u.sent.Parts = append(u.sent.Parts, last)
-	u.full += size
+	u.full += u.tail.size
 	u.tail.free()
-	u.tail, u.small = nil, nil
 
 	return nil
 }

@@ -50,13 +50,9 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	}
 
 	line = append(line, '\n')
-	body := &joined{first: bytes.NewReader(line), size: int64(len(line))}
+	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	if tail, ok := u.readTail(0).(io.ReadSeeker); ok {
-		body.second = tail
-	}
-
-	if _, err := u.b.client.put(ctx, u.key, body, body.size+state.Tail, condition{}, ""); err != nil {
+	if _, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, ""); err != nil {
 		return u.lose(err)
 	}
 
@@ -66,32 +62,12 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	return nil
 }
 
-// rest lets go of memory between two requests, unless there is room for what waits.
+// rest lets go of the tail between two requests, if it is large.
 func (u *upload) rest() {
-	if u.tail == nil {
-		return
+	if u.tail.size > maxTail {
+		u.away = u.tail.size
+		u.tail.free()
 	}
-
-	if u.tail.size <= maxTail {
-		if kept := u.b.tails.tryReserve(u.tail.size); kept != nil {
-			again := *u.tail
-			again.pos = 0
-
-			buf := make([]byte, blockSize)
-			for n, err := again.Read(buf); err == nil; n, err = again.Read(buf) {
-				kept.add(buf[:n])
-			}
-
-			u.tail.free()
-			u.tail = kept
-
-			return
-		}
-	}
-
-	u.away = u.tail.size
-	u.tail.free()
-	u.tail = nil
 }
 
 // ResumeUpload opens an upload that any process has begun.
@@ -173,29 +149,26 @@ func (s *savedState) decode(key string, line []byte, size int64) error {
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
-type joined struct {
-	first  io.ReadSeeker
-	size   int64 // of first
-	second io.ReadSeeker
-}
+type joined struct{ first, second io.ReadSeeker }
 
 func (j *joined) Read(p []byte) (int, error) {
 	n, err := j.first.Read(p)
-	if n > 0 || !errors.Is(err, io.EOF) || j.second == nil {
+	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, err
 	}
 
 	return j.second.Read(p)
 }
 
-// Seek goes to the start, or tells the size: that is all that a request needs.
+// Seek goes to the start, tells where it is, or how much there is: that is all that a
+// request needs.
 func (j *joined) Seek(offset int64, whence int) (int64, error) {
-	if offset != 0 || whence == io.SeekCurrent && offset != 0 {
+	if offset != 0 {
 		return 0, errors.ErrUnsupported
 	}
 
 	first, err := j.first.Seek(0, whence)
-	if err != nil || j.second == nil {
+	if err != nil {
 		return first, err
 	}
 
