@@ -104,7 +104,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	@$(SUITE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
-conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) ## the OCI conformance program
+conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## the OCI conformance program
 	@CONFORMANCE_PROGRAM=$(TOOLS)/conformance-$(CONFORMANCE_VERSION) CONFORMANCE_RESULTS=$(BIN)/conformance \
 		$(SUITE) conformance test/gotest.sh -tags conformance -count=1 ./test/conformance
 

@@ -15,13 +15,14 @@ import (
 const BinaryEnv = "ZOT_BINARY"
 
 // Zot says how to run the binary under test. Nothing in it is a default: what a
-// field leaves out is left out of the configuration file too.
+// field leaves out is left out of the configuration file too. Several with the same
+// storageDriver in Storage are replicas: each has a root of its own, for its cache.
 type Zot struct {
 	// Root is the root directory. Empty means a new temporary one.
 	Root string
 	// Addr is host:port. Empty means a free port.
 	Addr string
-	// Storage holds further keys of "storage", such as "sparse".
+	// Storage holds further keys of "storage", such as "sparse" or "storageDriver".
 	Storage map[string]any
 	// HTTP holds further keys of "http", such as "tls".
 	HTTP map[string]any
