@@ -49,6 +49,8 @@ type Options struct {
 	CopyAbove  int64 // bytes above which a copy is made in parts; 0 = 5 GiB, S3's limit
 	CopyAtOnce int   // parts of one copy under way at once; 0 = 4
 
+	MaxBackoff time.Duration // between two tries of a request; 0 = 5 s
+
 	Parts *Budget // memory that the parts of uploads share; nil = an own one of DefaultBuffers
 
 	Dedupe       bool // keep equal blobs once
@@ -144,13 +146,14 @@ func (o *Options) fill() {
 	setDefault(&o.CopyPart, defaultCopy)
 	setDefault(&o.CopyAbove, maxCopy)
 	setDefault(&o.CopyAtOnce, 4)
+	setDefault(&o.MaxBackoff, maxBackoff)
 
 	o.PartSize = min(max(o.PartSize, minPart), o.Parts.size/2) // one is sent while another is filled
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
 }
 
-func setDefault[T int | int64](value *T, otherwise T) {
+func setDefault[T int | int64 | time.Duration](value *T, otherwise T) {
 	if *value == 0 {
 		*value = otherwise
 	}
