@@ -114,7 +114,7 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 			break
 		}
 
-		if err := pause(ctx, try); err != nil {
+		if err := l.b.pause(ctx, try); err != nil {
 			return false, err
 		}
 	}
@@ -125,7 +125,7 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 
 	now := l.current()
 	if now.etag == base.etag {
-		return false, pause(ctx, try) // nothing happened yet: once more
+		return false, l.b.pause(ctx, try) // nothing happened yet: once more
 	}
 
 	if now.head.Writer == token {

@@ -50,6 +50,8 @@ type Options struct {
 	CopyAbove  int64 // bytes above which a copy is made in parts; 0 = 5 GiB, S3's limit
 	CopyAtOnce int   // parts of one copy under way at once; 0 = 4
 
+	MaxBackoff time.Duration // between two tries of a request; 0 = 5 s
+
 	Parts *Budget // memory that the parts of uploads share; nil = an own one of DefaultBuffers
 
 	Dedupe       bool // keep equal blobs once
@@ -145,13 +147,14 @@ func (o *Options) fill() {
 	setDefault(&o.CopyPart, defaultCopy)
 	setDefault(&o.CopyAbove, maxCopy)
 	setDefault(&o.CopyAtOnce, 4)
+	setDefault(&o.MaxBackoff, maxBackoff)
 
 	o.PartSize = max(o.PartSize, minPart)
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
 }
 
-func setDefault[T int | int64](value *T, otherwise T) {
+func setDefault[T int | int64 | time.Duration](value *T, otherwise T) {
 	if *value == 0 {
 		*value = otherwise
 	}
