@@ -4,10 +4,13 @@ package s3_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -58,6 +61,18 @@ func (b *bench) proxied() s3.Options {
 	opts.PartSize = 5 << 20 // the least
 
 	return opts
+}
+
+// putObject puts an object behind the driver's back.
+func (b *bench) putObject(t *testing.T, key, body string) {
+	t.Helper()
+
+	_, err := b.server.Client().PutObject(t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String(bucketName), Key: &key, Body: strings.NewReader(body),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func open(t *testing.T, opts s3.Options) *s3.Bucket {
