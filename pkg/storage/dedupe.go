@@ -265,7 +265,7 @@ func (s *Store) remember(ctx context.Context, dgst digest.Digest, key string) {
 	switch err := s.cache.PutBlob(ctx, dgst, key); {
 	case err == nil:
 		s.cachePuts.Add(1)
-	case !errors.Is(err, ErrCachePair):
+	case !s.remote && !errors.Is(err, ErrCachePair): // a bucket is asked where the cache misses
 		s.owed.add(owedPut{dgst, key})
 	}
 }

@@ -110,11 +110,11 @@ func (l *repoLog) replace(ctx context.Context, base seenHead, next *head, token 
 // condition does not hold: it may not hold because an earlier try has succeeded.
 func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try int) (settled bool, err error) {
 	for ; try < maxTries; try++ {
-		if err = l.checks.ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
+		if err = l.checks.Ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
 			break
 		}
 
-		if err := pause(ctx, try); err != nil {
+		if err := l.b.pause(ctx, try); err != nil {
 			return false, err
 		}
 	}
@@ -125,7 +125,7 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 
 	now := l.current()
 	if now.etag == base.etag {
-		return false, pause(ctx, try) // nothing happened yet: once more
+		return false, l.b.pause(ctx, try) // nothing happened yet: once more
 	}
 
 	if now.head.Writer == token {

@@ -77,8 +77,7 @@ func newClient(ctx context.Context, opts Options) (*client, error) {
 
 	secure := &tls.Config{RootCAs: authorities(cfg), InsecureSkipVerify: opts.SkipVerify, MinVersion: tls.VersionTLS12} //nolint:gosec // as configured
 	quick, slow := newTransport(secure, stallQuick), newTransport(secure, stallSlow)
-	retryer := newRetryer()
-	log := opts.Log
+	retryer := newRetryer(opts.MaxBackoff)
 
 	api := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.HTTPClient = &doer{quick: quick, slow: slow}
@@ -87,8 +86,8 @@ func newClient(ctx context.Context, opts Options) (*client, error) {
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.Retryer = retryer
 		o.DisableLogOutputChecksumValidationSkipped = true
-		o.Logger = logging.LoggerFunc(func(level logging.Classification, format string, v ...any) {
-			log.Debug().Str("sdk", string(level)).Msgf(format, v...) // what matters comes back as an error
+		o.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			opts.Log.Debug().Msgf("AWS SDK: "+format, v...) // what it copes with by itself
 		})
 
 		if opts.Endpoint != "" {
@@ -146,9 +145,9 @@ type patience struct {
 // the rate of all requests together, starves them: where 3% of the requests were refused,
 // 12 clients needed 51 s instead of 2.6 s for 300 images, and where 10% were, none got
 // done in a minute; now 4.4 s and 6.5 s (TestSlowDown of test/replicas, 2 cores).
-func newRetryer() *patience {
+func newRetryer(longest time.Duration) *patience {
 	standard := retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxBackoff = maxBackoff
+		o.MaxBackoff = longest
 		o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
 			http.StatusConflict: {}, // somebody else is changing the same key (S3 API reference)
 		}})

@@ -12,6 +12,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -107,9 +108,15 @@ func brief(err error) error {
 	var (
 		api   smithy.APIError
 		known *answerError
+		send  *smithyhttp.RequestSendError
 	)
 
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &api) {
+	switch {
+	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &send):
+		return &answerError{send.Err.Error(), err}
+	case !errors.As(err, &api):
 		return err
 	}
 

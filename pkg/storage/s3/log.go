@@ -8,12 +8,14 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"zotregistry.io/zot/internal/rounds"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -24,7 +26,7 @@ type repoLog struct {
 
 	writing sync.Mutex // one change of the head at a time in this process
 
-	checks checks
+	checks rounds.Rounds // looks at the head
 
 	mu   sync.Mutex // guards seen
 	seen seenHead
@@ -40,7 +42,7 @@ type seenHead struct {
 // OpenLog makes no request.
 func (b *Bucket) OpenLog(_ context.Context, prefix string) (storage.Log, error) {
 	l := &repoLog{b: b, prefix: prefix, seen: seenHead{head: &head{}}}
-	l.checks.check = l.check
+	l.checks.Work = l.check
 	b.logs.add(l)
 
 	return l, nil
@@ -181,7 +183,7 @@ func (l *repoLog) at(ctx context.Context, since time.Time) (seenHead, error) {
 			return seen, nil
 		}
 
-		if err := l.checks.ask(ctx); err != nil {
+		if err := l.checks.Ask(ctx); err != nil {
 			return seenHead{}, err
 		}
 	}
@@ -199,7 +201,7 @@ func (l *repoLog) isFresh(seen seenHead, since time.Time) bool {
 
 // Load reads what the head names.
 func (l *repoLog) Load(ctx context.Context) (storage.Loaded, error) {
-	if err := l.checks.ask(ctx); err != nil {
+	if err := l.checks.Ask(ctx); err != nil {
 		return storage.Loaded{}, err
 	}
 
@@ -212,7 +214,7 @@ func (l *repoLog) Load(ctx context.Context) (storage.Loaded, error) {
 		}
 
 		// Somebody has dropped what an old head named: that takes a day, or a hand.
-		if err := l.checks.ask(ctx); err != nil {
+		if err := l.checks.Ask(ctx); err != nil {
 			return storage.Loaded{}, err
 		}
 
@@ -275,12 +277,7 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 		return nil, err
 	}
 
-	var records []storage.Record
-	for _, batches := range append(read, h.Batches) {
-		records = append(records, recordsOf(batches, seq)...)
-	}
-
-	return records, nil
+	return recordsOf(append(slices.Concat(read...), h.Batches...), seq), nil
 }
 
 func (l *repoLog) readSegment(ctx context.Context, segment segmentRef) ([]batch, error) {
@@ -344,83 +341,9 @@ func (l *repoLog) Close() error {
 	return nil
 }
 
-// checks shares checks: whoever asks gets one that is sent after the question. It is
-// used concurrently.
-type checks struct {
-	check func(ctx context.Context) error
-
-	mu      sync.Mutex
-	running bool
-	next    *checkRound // not sent yet; nil = nobody waits
-}
-
-type checkRound struct {
-	done chan struct{}
-	err  error
-}
-
-func (c *checks) ask(ctx context.Context) error {
-	c.mu.Lock()
-
-	if c.next == nil {
-		c.next = &checkRound{done: make(chan struct{})}
-	}
-
-	round := c.next
-	leads := !c.running
-	c.running = true
-	c.mu.Unlock()
-
-	if leads {
-		c.run(ctx, round)
-	}
-
-	select {
-	case <-round.done:
-		return round.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// run sends the first check itself, for whoever came when none was under way, and leaves
-// those that were asked for meanwhile to a goroutine.
-func (c *checks) run(ctx context.Context, own *checkRound) {
-	c.begin()
-
-	own.err = c.check(context.WithoutCancel(ctx)) // it serves many callers
-	close(own.done)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	c.running = c.next != nil
-	if c.running {
-		go c.rounds(context.WithoutCancel(ctx))
-	}
-}
-
-func (c *checks) rounds(ctx context.Context) {
-	for round := c.begin(); round != nil; round = c.begin() {
-		round.err = c.check(ctx)
-		close(round.done)
-	}
-}
-
-func (c *checks) begin() *checkRound {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	round := c.next
-	c.next = nil
-	c.running = round != nil
-
-	return round
-}
-
 // pause waits before a request is tried again, longer from time to time.
-func pause(ctx context.Context, n int) error {
-	limit := min(20*time.Millisecond<<n, 2*time.Second)
+func (b *Bucket) pause(ctx context.Context, n int) error {
+	limit := min(20*time.Millisecond<<n, 2*time.Second, b.opts.MaxBackoff)
 
 	select {
 	case <-time.After(limit/2 + rand.N(limit/2)): //nolint:gosec // any number will do

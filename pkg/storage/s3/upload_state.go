@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -49,13 +50,9 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	}
 
 	line = append(line, '\n')
-	body := &joined{first: bytes.NewReader(line), size: int64(len(line))}
+	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	if tail, ok := u.readTail(0).(io.ReadSeeker); ok {
-		body.second = tail
-	}
-
-	if _, err := u.b.client.put(ctx, u.key, body, body.size+state.Tail, condition{}, ""); err != nil {
+	if _, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, ""); err != nil {
 		return u.lose(err)
 	}
 
@@ -65,32 +62,12 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	return nil
 }
 
-// rest lets go of memory between two requests, unless there is room for what waits.
+// rest lets go of the tail between two requests, if it is large.
 func (u *upload) rest() {
-	if u.tail == nil {
-		return
+	if u.tail.size > maxTail {
+		u.away = u.tail.size
+		u.tail.free()
 	}
-
-	if u.tail.size <= maxTail {
-		if kept := u.b.tails.tryReserve(u.tail.size); kept != nil {
-			again := *u.tail
-			again.pos = 0
-
-			buf := make([]byte, blockSize)
-			for n, err := again.Read(buf); err == nil; n, err = again.Read(buf) {
-				kept.add(buf[:n])
-			}
-
-			u.tail.free()
-			u.tail = kept
-
-			return
-		}
-	}
-
-	u.away = u.tail.size
-	u.tail.free()
-	u.tail = nil
 }
 
 // ResumeUpload opens an upload that any process has begun.
@@ -104,7 +81,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	state, tail, err := b.readState(ctx, key)
+	saved, err := b.openState(ctx, key)
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -113,74 +90,85 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 		return nil, nil, err
 	}
 
+	state := saved.uploadState
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved = true
+	u.saved, u.away = true, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
 	}
 
-	if int64(len(tail)) <= maxSmall {
-		u.small = tail
-	} else {
-		u.away = int64(len(tail))
-	}
-
-	return u, state.Note, nil
+	return u, state.Note, saved.Close()
 }
 
-// readState reads what Save wrote.
+// savedState is a state, and behind it the tail, to be read.
+type savedState struct {
+	uploadState
+	io.Reader
+	io.Closer
+}
+
+// openState opens what Save wrote. The tail is not in memory before there is room for it.
 //
 // Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (b *Bucket) readState(ctx context.Context, key string) (uploadState, []byte, error) {
-	data, _, err := b.client.read(ctx, key, "")
+func (b *Bucket) openState(ctx context.Context, key string) (*savedState, error) {
+	object, err := b.openAt(ctx, key, storage.Whole)
 	if err != nil {
-		return uploadState{}, nil, err
+		return nil, err
 	}
 
-	line, tail, ok := bytes.Cut(data, []byte("\n"))
+	rest := bufio.NewReaderSize(object.Body, 64<<10)
+	saved := &savedState{Reader: rest, Closer: object.Closer}
 
-	var state uploadState
-	if err := json.Unmarshal(line, &state); err != nil || !ok {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s", storage.ErrDamaged, key)
+	line, err := rest.ReadBytes('\n')
+	if err == nil {
+		err = saved.decode(key, line, object.Size)
 	}
 
-	if state.Format != uploadFormat {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d",
-			storage.ErrFormat, key, state.Format, uploadFormat)
+	if err != nil {
+		return nil, errors.Join(err, object.Close())
 	}
 
-	if int64(len(tail)) != state.Tail {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s: %d bytes of %d", storage.ErrDamaged, key, len(tail), state.Tail)
+	return saved, nil
+}
+
+func (s *savedState) decode(key string, line []byte, size int64) error {
+	if err := json.Unmarshal(line, &s.uploadState); err != nil {
+		return fmt.Errorf("%w: state of upload %s: %w", storage.ErrDamaged, key, err)
 	}
 
-	return state, tail, nil
+	if s.Format != uploadFormat {
+		return fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d", storage.ErrFormat, key, s.Format, uploadFormat)
+	}
+
+	if int64(len(line))+s.Tail != size {
+		return fmt.Errorf("%w: state of upload %s: %d bytes, not %d", storage.ErrDamaged, key, size, int64(len(line))+s.Tail)
+	}
+
+	return nil
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
-type joined struct {
-	first  io.ReadSeeker
-	size   int64 // of first
-	second io.ReadSeeker
-}
+type joined struct{ first, second io.ReadSeeker }
 
 func (j *joined) Read(p []byte) (int, error) {
 	n, err := j.first.Read(p)
-	if n > 0 || !errors.Is(err, io.EOF) || j.second == nil {
+	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, err
 	}
 
 	return j.second.Read(p)
 }
 
-// Seek goes to the start, or tells the size: that is all that a request needs.
+// Seek goes to the start, tells where it is, or how much there is: that is all that a
+// request needs.
 func (j *joined) Seek(offset int64, whence int) (int64, error) {
-	if offset != 0 || whence == io.SeekCurrent && offset != 0 {
+	if offset != 0 {
 		return 0, errors.ErrUnsupported
 	}
 
 	first, err := j.first.Seek(0, whence)
-	if err != nil || j.second == nil {
+	if err != nil {
 		return first, err
 	}
 
