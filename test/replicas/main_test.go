@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	seedEnv   = "REPLICAS_SEED"
 	seedsEnv  = "REPLICAS_SEEDS"  // how many histories are checked
+	faultsEnv = "REPLICAS_FAULTS" // how many times as often requests meet faults
 	outageEnv = "REPLICAS_OUTAGE" // how long the cache is away, as "30s"
 )
 
