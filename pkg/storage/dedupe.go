@@ -13,12 +13,12 @@ import (
 // order is bytes, cache, index: a crash leaves bytes that nobody names, never a name
 // without bytes. Bytes that the store has already are linked, and the upload dropped.
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
-	unlock := s.placing.lock(dgst)
-	err := s.settleBytes(ctx, r, dgst, up)
+	settle := s.settleBytes
+	if s.remote {
+		settle = s.settleRemote
+	}
 
-	unlock()
-
-	if err != nil {
+	if err := settle(ctx, r, dgst, up); err != nil {
 		return err
 	}
 
@@ -29,11 +29,9 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 // the upload. What is there already is read once more, so that a push heals a flipped
 // byte; clients look before they push, so that is rare.
 func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
-	key, size := BlobKey(r.name, dgst), session.up.Size()
+	defer s.placing.lock(dgst)()
 
-	if s.remote {
-		return s.settleRemote(ctx, r, dgst, session)
-	}
+	key, size := BlobKey(r.name, dgst), session.up.Size()
 
 	if s.holds(ctx, key, size) && s.verify(ctx, r, dgst) == nil {
 		s.remember(ctx, dgst, key)
@@ -61,13 +59,13 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 
 // settleRemote does so in a bucket, which finds equal bytes by itself. What the cache
 // knows saves sending them there. What is damaged is replaced where it is.
+//
+// There is no lock on the digest: other replicas take none either, and uploads that wait
+// for it would hold memory that the one that has it may need.
 func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
-	key := BlobKey(r.name, dgst)
-	dst := key
+	key, dst := BlobKey(r.name, dgst), s.destination(r, dgst)
 
 	if s.durability.isDamaged(key) {
-		_, at, _ := r.visible.Load().lookup(dgst)
-		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
 	} else if s.linkKnown(ctx, dgst, key, session.up.Size()) {
 		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
@@ -78,6 +76,18 @@ func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Dig
 	}
 
 	return s.arrived(ctx, dgst, key, session.epoch)
+}
+
+// destination is the key that an upload is committed to: where a damaged blob is, if a
+// manifest says that.
+func (s *Store) destination(r *repository, dgst digest.Digest) string {
+	if key := BlobKey(r.name, dgst); !s.remote || !s.durability.isDamaged(key) {
+		return key
+	}
+
+	_, at, _ := r.visible.Load().lookup(dgst)
+
+	return placedKey(r.name, dgst, at)
 }
 
 // holds says whether key has size bytes that may be served.

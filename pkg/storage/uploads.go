@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
@@ -95,7 +96,12 @@ func (s *Store) FinishUpload(
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
 		session.digester.expect(dgst.Algorithm())
-		session.expect(BlobKey(repo, dgst), chunk)
+
+		if session.digester.alg == dgst.Algorithm() {
+			session.expect(s.expectedAt(ctx, repo, dgst), chunk)
+		} else {
+			session.expect("", chunk) // the bytes have to be read once more, before they get there
+		}
 
 		if err := s.append(ctx, session, chunk); err != nil {
 			return false, errors.Join(err, s.saveDue(ctx, session))
@@ -120,6 +126,23 @@ func (s *Store) FinishUpload(
 	})
 
 	return size, err
+}
+
+// expectedAt is where the bytes of a blob will be committed to, as far as is known.
+func (s *Store) expectedAt(ctx context.Context, repo RepoName, dgst digest.Digest) string {
+	key := BlobKey(repo, dgst)
+	if !s.durability.isDamaged(key) {
+		return key
+	}
+
+	at := key
+	_ = s.repos.with(ctx, repo, time.Time{}, func(r *repository) error { // else it is looked for later
+		at = s.destination(r, dgst)
+
+		return nil
+	})
+
+	return at
 }
 
 // CancelUpload implements Uploads.

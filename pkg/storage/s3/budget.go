@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -14,41 +15,123 @@ import (
 const blockSize = 256 << 10
 
 // Budget is memory that the parts of all uploads share. Room is reserved for a whole
-// part before its first byte is read, first come, first served; so no upload waits for
-// room while it holds a part that cannot be finished. Blocks are used again and again.
+// part before its first byte is read, first come, first served; and whoever waits holds
+// none, so that two uploads never wait for each other. Blocks are used again and again.
+//
+// What a client does not fill, because it stalls or is slow, is taken back while others
+// wait.
 type Budget struct {
 	size int64
 	room *semaphore.Weighted
 
-	mu   sync.Mutex // guards free
+	mu   sync.Mutex // guards what follows, and moved of buffers in held
 	free [][]byte
+	held map[*buffer]yielder
 }
+
+// yielder is somebody who can do without the memory of a buffer.
+type yielder interface {
+	yield(ctx context.Context, b *buffer) bool
+}
+
+// A part is taken back from a client that has sent nothing for idleTime, or has not filled
+// it in slowTime. Among those who wait there may be 60 more that stall, and each gets its
+// turn first.
+const (
+	idleTime  = 100 * time.Millisecond
+	slowTime  = 5 * time.Second
+	lookEvery = 20 * time.Millisecond
+)
 
 // NewBudget returns memory of size bytes, or what two parts of the least size need.
 func NewBudget(size int64) *Budget { return newBudget(max(size, 2*minPart)) }
 
 func newBudget(size int64) *Budget {
-	return &Budget{size: size, room: semaphore.NewWeighted(size)}
+	return &Budget{size: size, room: semaphore.NewWeighted(size), held: map[*buffer]yielder{}}
 }
 
-// reserve waits for room for size bytes.
-func (b *Budget) reserve(ctx context.Context, size int64) (*buffer, error) {
-	size = b.whole(size)
-	if err := b.room.Acquire(ctx, size); err != nil {
+// reserve waits for room for size bytes. by may have to give it back; nil = it need not.
+func (b *Budget) reserve(ctx context.Context, size int64, by yielder) (*buffer, error) {
+	if buf := b.tryReserve(size, by); buf != nil {
+		return buf, nil
+	}
+
+	if err := b.wait(ctx, b.whole(size)); err != nil {
 		return nil, err
 	}
 
-	return &buffer{budget: b, reserved: size}, nil
+	return b.hold(size, by), nil
 }
 
 // tryReserve returns nil if there is no room now, or others wait for it.
-func (b *Budget) tryReserve(size int64) *buffer {
-	size = b.whole(size)
-	if !b.room.TryAcquire(size) {
+func (b *Budget) tryReserve(size int64, by yielder) *buffer {
+	if !b.room.TryAcquire(b.whole(size)) {
 		return nil
 	}
 
-	return &buffer{budget: b, reserved: size}
+	return b.hold(size, by)
+}
+
+func (b *Budget) hold(size int64, by yielder) *buffer {
+	now := time.Now()
+	buf := &buffer{budget: b, reserved: b.whole(size), since: now, moved: now}
+
+	if by != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+
+		b.held[buf] = by
+	}
+
+	return buf
+}
+
+// wait waits for room, and asks those who make no use of theirs for it.
+func (b *Budget) wait(ctx context.Context, size int64) error {
+	var asking sync.WaitGroup
+
+	got := make(chan struct{})
+
+	asking.Go(func() { b.ask(ctx, got) })
+	defer asking.Wait()
+	defer close(got)
+
+	return b.room.Acquire(ctx, size)
+}
+
+func (b *Budget) ask(ctx context.Context, got <-chan struct{}) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case <-got:
+			return
+		case <-ticker.C:
+		}
+
+		for buf, by := range b.idle(time.Now()) {
+			if by.yield(ctx, buf) {
+				break
+			}
+		}
+	}
+}
+
+// idle returns the buffers that are not filled as they should be.
+func (b *Budget) idle(now time.Time) map[*buffer]yielder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	idle := map[*buffer]yielder{}
+
+	for buf, by := range b.held {
+		if now.Sub(buf.moved) >= idleTime || now.Sub(buf.since) >= slowTime {
+			idle[buf] = by
+		}
+	}
+
+	return idle
 }
 
 // whole is size in whole blocks, and no more than there is.
@@ -70,11 +153,12 @@ func (b *Budget) take() []byte {
 	return make([]byte, blockSize)
 }
 
-func (b *Budget) give(blocks [][]byte) {
+func (b *Budget) give(from *buffer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	b.free = append(b.free, blocks...)
+	b.free = append(b.free, from.blocks...)
+	delete(b.held, from)
 }
 
 // buffer is bytes in reserved memory. It is an io.ReadSeeker, so that what was read of it
@@ -85,6 +169,10 @@ type buffer struct {
 	blocks   [][]byte
 	size     int64
 	pos      int64
+	kept     bool // it is read: it must stay
+
+	since time.Time // when it was reserved
+	moved time.Time // when a byte was last added
 }
 
 // add appends as much of p as is reserved, and says how much that was.
@@ -102,7 +190,46 @@ func (b *buffer) add(p []byte) int {
 		b.size += int64(n)
 	}
 
+	b.budget.mu.Lock()
+	defer b.budget.mu.Unlock()
+
+	b.moved = time.Now()
+
 	return added
+}
+
+// Write adds p, all of it.
+func (b *buffer) Write(p []byte) (int, error) {
+	if n := b.add(p); n < len(p) {
+		return n, io.ErrShortWrite
+	}
+
+	return len(p), nil
+}
+
+// keep sees to it that a buffer stays until it is freed. nil is nothing.
+func (b *buffer) keep() {
+	if b == nil {
+		return
+	}
+
+	b.kept = true
+
+	b.budget.mu.Lock()
+	defer b.budget.mu.Unlock()
+
+	delete(b.budget.held, b)
+}
+
+// moveTo moves the bytes to a buffer that has room for them.
+func (b *buffer) moveTo(to *buffer) {
+	for left, i := b.size, 0; left > 0; i++ {
+		n := min(left, blockSize)
+		to.add(b.blocks[i][:n])
+		left -= n
+	}
+
+	b.free()
 }
 
 // Read reads on.
@@ -137,21 +264,14 @@ func (b *buffer) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// shrink gives the room back that no byte is in.
-func (b *buffer) shrink() {
-	if spare := b.reserved - b.budget.whole(b.size); spare > 0 {
-		b.reserved -= spare
-		b.budget.room.Release(spare)
-	}
-}
-
 // free gives all back; the buffer is empty, and takes nothing any more. nil is nothing.
 func (b *buffer) free() {
-	if b == nil || b.reserved == 0 && b.blocks == nil {
+	if b == nil || b.reserved == 0 {
 		return
 	}
 
-	b.budget.give(b.blocks)
+	b.budget.give(b)
 	b.budget.room.Release(b.reserved)
-	*b = buffer{budget: b.budget}
+
+	b.reserved, b.size, b.pos, b.blocks = 0, 0, 0, nil
 }

@@ -121,7 +121,8 @@ func physical(key string) string {
 // hidden says whether a key is none of the engine's.
 func hidden(key string) bool {
 	return strings.HasPrefix(key, privatePrefix) || strings.HasPrefix(key, poolPrefix) ||
-		strings.Contains(key, logDir) || strings.Contains(key, uploadsDir) && strings.HasSuffix(key, stagedSuffix)
+		strings.Contains(key, logDir) ||
+		strings.Contains(key, uploadsDir) && (strings.HasSuffix(key, stagedSuffix) || strings.Contains(key, asideSuffix))
 }
 
 // checkKey refuses what is no path: a bucket would take it, and nothing would find it.

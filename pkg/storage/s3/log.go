@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -233,7 +234,7 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 	}
 
 	var records []storage.Record
-	for _, batches := range append(read, h.Batches) {
+	for _, batches := range slices.Concat(read, [][]batch{h.Batches}) {
 		records = append(records, recordsOf(batches, seq)...)
 	}
 

@@ -28,20 +28,16 @@ func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string,
 		return key, false, nil
 	}
 
-	if err != nil {
-		return "", false, err
-	}
-
-	if size < 0 || info.size != size {
-		return blob.at(newToken()), false, nil // what is there is not what it should be
-	}
-
-	return key, true, nil
+	// What is there and is not what it should be is replaced in the end (bringData).
+	return key, err == nil && size >= 0 && info.size == size, err
 }
 
 // Commit brings the bytes to where they belong: from memory if they are few, by
 // completing the parts if those were sent there, by a copy otherwise.
 func (u *upload) Commit(ctx context.Context, dst string) (placed string, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+
 	if err := u.check(); err != nil {
 		return "", err
 	}
@@ -50,37 +46,44 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 		return "", err
 	}
 
-	size := u.Size()
-
-	if err := u.recall(ctx); err != nil {
-		return "", u.lose(err)
+	if err := u.gather(ctx); err != nil {
+		return "", u.lose(ctx, err)
 	}
 
-	blob, isBlob := parseBlob(dst)
-	put := u.bring(blob)
-	inPlace := u.sent != nil && u.sent.Key != u.key+stagedSuffix
+	if placed, err = u.commit(ctx, dst); err != nil {
+		u.forgetParts(ctx)
 
-	switch {
-	case (inPlace || u.known) && dst != u.dst:
-		err = u.lose(fmt.Errorf("its bytes are at %s, not %s", u.dst, dst))
-	case !isBlob && inPlace:
-		placed, err = dst, u.assemble(ctx, condition{})
-	case !isBlob:
-		placed, err = dst, put(ctx, dst, false)
-	case inPlace:
-		placed, err = u.commitInPlace(ctx, blob, size)
-	default:
-		placed, err = u.b.store(ctx, blob, size, put)
-	}
-
-	if err != nil {
 		return "", err
 	}
 
 	u.b.ended.Add(u.key, struct{}{})
 	u.b.litter(u.clear(ctx)) // the blob is there
+	u.close()
 
-	return placed, u.Close()
+	return placed, nil
+}
+
+func (u *upload) commit(ctx context.Context, dst string) (placed string, err error) {
+	blob, isBlob := parseBlob(dst)
+
+	if was, ok := parseBlob(u.dst); ok && isBlob && blob.place == "" && was.key() == dst {
+		dst, blob = u.dst, was // the place that was to be healed is as good as any
+	}
+
+	inPlace := u.sent != nil && u.sent.Key != u.key+stagedSuffix
+
+	switch {
+	case (inPlace || u.known) && dst != u.dst:
+		return "", u.lose(ctx, fmt.Errorf("its bytes are at %s, not %s", u.dst, dst))
+	case isBlob && inPlace:
+		return u.commitInPlace(ctx, blob, u.size())
+	case isBlob:
+		return u.b.store(ctx, blob, u.size(), u.bring(blob))
+	case inPlace:
+		return dst, u.assemble(ctx, condition{})
+	}
+
+	return dst, u.bring(blob)(ctx, dst, false)
 }
 
 // bring returns how the bytes get to a key.
@@ -92,12 +95,7 @@ func (u *upload) bring(blob blob) bring {
 			return u.bringStaged(ctx, key, absent)
 		}
 
-		body, ok := u.readTail(0).(io.ReadSeeker)
-		if !ok {
-			return errors.New("a tail cannot be read twice")
-		}
-
-		_, err := u.b.client.put(ctx, key, body, u.tailSize(), condition{absent: absent}, sum)
+		_, err := u.b.client.put(ctx, key, u.readTail(0), u.tailSize(), condition{absent: absent}, sum)
 
 		return err
 	}
@@ -106,7 +104,7 @@ func (u *upload) bring(blob blob) bring {
 // bringStaged copies what was assembled. What is there already need not be copied.
 func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error {
 	if absent {
-		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.Size() {
+		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.size() {
 			return nil
 		} else if err != nil && !isNotExist(err) {
 			return err
@@ -145,7 +143,7 @@ func (u *upload) stage(ctx context.Context) error {
 
 // finishParts sends the tail as the last part.
 func (u *upload) finishParts(ctx context.Context) error {
-	if err := errors.Join(u.recall(ctx), u.land()); err != nil {
+	if err := errors.Join(u.gather(ctx), u.land()); err != nil {
 		return err
 	}
 
@@ -154,12 +152,7 @@ func (u *upload) finishParts(ctx context.Context) error {
 		return nil
 	}
 
-	body, ok := u.readTail(0).(io.ReadSeeker)
-	if !ok {
-		return errors.New("a tail cannot be read twice")
-	}
-
-	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), body, size)
+	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), u.readTail(0), size)
 	if err != nil {
 		return err
 	}
@@ -175,7 +168,7 @@ func (u *upload) finishParts(ctx context.Context) error {
 // earlier try may have done so, here or in another process, of which we only know what
 // was saved before: then the object is there, and no parts are.
 func (u *upload) assemble(ctx context.Context, cond condition) error {
-	size := u.Size()
+	size := u.size()
 
 	err := u.finishParts(ctx)
 	if err == nil {
@@ -197,12 +190,6 @@ func (u *upload) assemble(ctx context.Context, cond condition) error {
 	}
 
 	return err
-}
-
-// dropTail lets go of a tail that is elsewhere.
-func (u *upload) dropTail() {
-	u.tail.free()
-	u.tail, u.small = nil, nil
 }
 
 // write writes an object of any size, whose bytes come from content.
@@ -236,12 +223,16 @@ func (a appender) Write(p []byte) (int, error) {
 // commitInPlace completes parts that were sent to where they belong.
 func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (string, error) {
 	key := u.sent.Key
-	if own, ok := parseBlob(key); ok { // without dedupe, or beside what is damaged
+	if own, ok := parseBlob(key); ok { // without dedupe
+		blob.place = own.place
+	}
+
+	if blob.place != "" {
 		if err := u.assemble(ctx, condition{}); err != nil {
 			return "", err
 		}
 
-		return u.b.hold(blob, own.place, size, trustWritten).Key, nil
+		return u.b.hold(blob, blob.place, size, trustWritten).Key, nil
 	}
 
 	completed := false

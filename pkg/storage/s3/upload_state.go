@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -30,67 +31,68 @@ const uploadFormat = 1
 
 // Save writes the state. What is then in memory may go, and goes if it is much.
 func (u *upload) Save(ctx context.Context, note []byte) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+
 	if err := u.check(); err != nil {
 		return err
 	}
 
-	if err := errors.Join(u.recall(ctx), u.land()); err != nil {
-		return u.lose(err)
+	if err := errors.Join(u.gather(ctx), u.land()); err != nil {
+		return u.lose(ctx, err)
 	}
 
-	state := uploadState{
-		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
-		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
-	}
-
-	line, err := json.Marshal(state)
+	line, err := u.state(note)
 	if err != nil {
-		return fmt.Errorf("encode state of upload %s: %w", u.key, err)
+		return err
 	}
 
-	line = append(line, '\n')
-	body := &joined{first: bytes.NewReader(line), size: int64(len(line))}
+	u.saved = true // perhaps, even if we do not learn of it
+	size := u.tailSize()
+	body := &joined{first: bytes.NewReader(line), size: int64(len(line)), second: u.readTail(0)}
 
-	if tail, ok := u.readTail(0).(io.ReadSeeker); ok {
-		body.second = tail
+	etag, err := u.b.client.put(ctx, u.key, body, body.size+size, condition{}, "")
+	if err != nil {
+		return u.lose(ctx, err)
 	}
 
-	if _, err := u.b.client.put(ctx, u.key, body, body.size+state.Tail, condition{}, ""); err != nil {
-		return u.lose(err)
-	}
-
-	u.saved = true
-	u.rest()
+	u.rest(spot{u.key, etag, body.size, size})
+	u.tidyAside(ctx)
 
 	return nil
 }
 
-// rest lets go of memory between two requests, unless there is room for what waits.
-func (u *upload) rest() {
+// state is the line of a state.
+func (u *upload) state(note []byte) ([]byte, error) {
+	line, err := json.Marshal(uploadState{
+		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
+		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode state of upload %s: %w", u.key, err)
+	}
+
+	return append(line, '\n'), nil
+}
+
+// rest lets go of memory between two requests, unless there is room for what waits. The
+// tail is saved at that spot.
+func (u *upload) rest(at spot) {
 	if u.tail == nil {
 		return
 	}
 
 	if u.tail.size <= maxTail {
-		if kept := u.b.tails.tryReserve(u.tail.size); kept != nil {
-			again := *u.tail
-			again.pos = 0
-
-			buf := make([]byte, blockSize)
-			for n, err := again.Read(buf); err == nil; n, err = again.Read(buf) {
-				kept.add(buf[:n])
-			}
-
-			u.tail.free()
+		if kept := u.b.tails.tryReserve(u.tail.size, nil); kept != nil {
+			u.tail.moveTo(kept)
 			u.tail = kept
 
 			return
 		}
 	}
 
-	u.away = u.tail.size
-	u.tail.free()
-	u.tail = nil
+	u.dropTail()
+	u.away = []spot{at}
 }
 
 // ResumeUpload opens an upload that any process has begun.
@@ -104,7 +106,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	state, tail, err := b.readState(ctx, key)
+	note, err := u.resume(ctx)
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -113,48 +115,101 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 		return nil, nil, err
 	}
 
+	return u, note, nil
+}
+
+// resume reads what Save wrote. A tail that is not small stays where it is until it is
+// needed.
+//
+// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
+func (u *upload) resume(ctx context.Context) (note []byte, err error) {
+	body, info, err := u.b.client.get(ctx, u.key, storage.Whole, "")
+	if err != nil {
+		return nil, err
+	}
+
+	source := &reader{ctx: ctx, client: u.b.client, body: body, info: info, end: info.size}
+	defer func() { err = errors.Join(err, source.Close()) }()
+
+	r := bufio.NewReader(source)
+
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read the state of upload %s: %w", u.key, err)
+	}
+
+	state, err := decodeState(line)
+	if err == nil && int64(len(line))+state.Tail != info.size {
+		err = fmt.Errorf("%w: %d bytes of %d", storage.ErrDamaged, info.size-int64(len(line)), state.Tail)
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("state of upload %s: %w", u.key, err)
+	}
+
+	u.take(state)
+
+	if state.Tail > maxSmall {
+		u.away = []spot{{u.key, info.etag, int64(len(line)), state.Tail}}
+
+		return state.Note, nil
+	}
+
+	u.small = make([]byte, state.Tail)
+	if _, err := io.ReadFull(r, u.small); err != nil {
+		return nil, fmt.Errorf("read the state of upload %s: %w", u.key, err)
+	}
+
+	return state.Note, nil
+}
+
+func (u *upload) take(state uploadState) {
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
 	u.saved = true
 
 	if state.Staged {
 		u.staged = state.Full
 	}
-
-	if int64(len(tail)) <= maxSmall {
-		u.small = tail
-	} else {
-		u.away = int64(len(tail))
-	}
-
-	return u, state.Note, nil
 }
 
-// readState reads what Save wrote.
+// decodeState reads the line of a state, and looks for what cannot be.
 //
-// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (b *Bucket) readState(ctx context.Context, key string) (uploadState, []byte, error) {
-	data, _, err := b.client.read(ctx, key, "")
-	if err != nil {
-		return uploadState{}, nil, err
+// Errors: storage.ErrDamaged, storage.ErrFormat.
+func decodeState(line []byte) (uploadState, error) {
+	var format struct {
+		Format int `json:"format"`
 	}
 
-	line, tail, ok := bytes.Cut(data, []byte("\n"))
+	if err := json.Unmarshal(line, &format); err != nil {
+		return uploadState{}, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
+	}
+
+	if format.Format != uploadFormat {
+		return uploadState{}, fmt.Errorf("%w: format %d, this zot knows %d", storage.ErrFormat, format.Format, uploadFormat)
+	}
 
 	var state uploadState
-	if err := json.Unmarshal(line, &state); err != nil || !ok {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s", storage.ErrDamaged, key)
+	if err := json.Unmarshal(line, &state); err != nil {
+		return uploadState{}, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
 	}
 
-	if state.Format != uploadFormat {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d",
-			storage.ErrFormat, key, state.Format, uploadFormat)
+	return state, state.check()
+}
+
+// check says whether a state is one that Save writes.
+func (s uploadState) check() error {
+	switch {
+	case s.Tail < 0 || s.Full < 0 || s.PartSize < 0:
+		return fmt.Errorf("%w: a size is below 0", storage.ErrDamaged)
+	case s.Sent == nil && !s.Known && s.Full > 0:
+		return fmt.Errorf("%w: parts are missing", storage.ErrDamaged)
+	case s.Sent != nil && (s.Sent.Key == "" || s.Sent.ID == "" || !s.Staged && s.Sent.size() != s.Full):
+		return fmt.Errorf("%w: its parts have not %d bytes", storage.ErrDamaged, s.Full)
+	case s.PartSize == 0 && (s.Sent != nil || s.Tail > maxSmall):
+		return fmt.Errorf("%w: it has no size of parts", storage.ErrDamaged)
 	}
 
-	if int64(len(tail)) != state.Tail {
-		return uploadState{}, nil, fmt.Errorf("%w: state of upload %s: %d bytes of %d", storage.ErrDamaged, key, len(tail), state.Tail)
-	}
-
-	return state, tail, nil
+	return nil
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
