@@ -214,6 +214,10 @@ func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (done b
 	defer l.writing.Unlock()
 
 	base := l.current()
+	if base.head.hasNamed(ref.Name) { // a try whose answer was lost, and others have gone on
+		return true, nil
+	}
+
 	if base.head.covered() >= ref.Seq {
 		return true, l.b.client.delete(ctx, l.objectKey(ref.Name))
 	}

@@ -31,11 +31,13 @@ type upload struct {
 	sent   *multipart // nil = nothing is sent
 	known  bool       // the bytes are at dst already: none need to be sent
 	staged int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
+	doubt  bool       // the parts were assembled by somebody else, perhaps with other bytes
 	flying *flight    // a part under way
 	full   int64      // bytes that are sent, or on their way, or known
 	tail   *buffer    // what is not sent yet
 	away   int64      // bytes of the tail that only the saved state has
 	saved  bool       // a state is saved
+	etag   string     // of that state: another replica may have saved one of its own since
 }
 
 // flight is a part on its way.
@@ -137,7 +139,7 @@ func (u *upload) recall(ctx context.Context) error {
 		return nil
 	}
 
-	saved, err := u.b.openState(ctx, u.key)
+	saved, err := u.b.openState(ctx, u.key, u.etag)
 	if err != nil {
 		return err
 	}

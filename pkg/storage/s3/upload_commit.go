@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -90,7 +92,7 @@ func (u *upload) bring(blob blob) bring {
 
 	return func(ctx context.Context, key string, absent bool) error {
 		if u.known || u.sent != nil {
-			return u.bringStaged(ctx, key, absent)
+			return u.bringStaged(ctx, blob.digest, key, absent)
 		}
 
 		_, err := u.b.client.put(ctx, key, u.tail.reader(), u.tail.size, condition{absent: absent}, sum)
@@ -100,7 +102,7 @@ func (u *upload) bring(blob blob) bring {
 }
 
 // bringStaged copies what was assembled. What is there already need not be copied.
-func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error {
+func (u *upload) bringStaged(ctx context.Context, dgst digest.Digest, key string, absent bool) error {
 	if absent {
 		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.Size() {
 			return nil
@@ -117,7 +119,37 @@ func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error
 		return err
 	}
 
+	if err := u.settleDoubt(ctx, dgst); err != nil {
+		return u.lose(err)
+	}
+
 	return u.b.client.copy(ctx, u.key+stagedSuffix, key, u.staged, u.b.copying())
+}
+
+// settleDoubt reads what somebody else may have assembled: a request on the same upload
+// at another replica, which got other bytes.
+func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
+	if !u.doubt || dgst == "" {
+		return nil
+	}
+
+	object, err := u.b.openAt(ctx, u.key+stagedSuffix, storage.Whole)
+	if err != nil {
+		return err
+	}
+
+	got, err := dgst.Algorithm().FromReader(object.Body)
+	if err = errors.Join(err, object.Close()); err != nil {
+		return err
+	}
+
+	if got != dgst {
+		return fmt.Errorf("another replica has assembled %s, not %s", got, dgst)
+	}
+
+	u.doubt = false
+
+	return nil
 }
 
 // stage assembles the parts beside the upload.
@@ -178,7 +210,7 @@ func (u *upload) assemble(ctx context.Context, cond condition) error {
 			return errors.Join(err, headErr)
 		}
 
-		err = nil
+		err, u.doubt = nil, true
 	}
 
 	if err == nil {
