@@ -70,7 +70,7 @@ func TestBucket(t *testing.T) {
 func TestBucketWithoutDedupe(t *testing.T) {
 	expectAllPassed(t, &daemon.Zot{Storage: map[string]any{
 		"dedupe": false, "storageDriver": newBucket(t),
-	}}, sparse, anonymousMount)
+	}}, sparse)
 }
 
 func newBucket(t *testing.T) map[string]any {

@@ -127,7 +127,7 @@ func TestTailOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	send.Close()
+	one.NoError(send.Close(), "end of the body")
 	one.NoError(<-done, "append of the other")
 
 	dgst := digest.FromBytes(good)
