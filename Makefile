@@ -69,11 +69,11 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -104,7 +104,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	@$(SUITE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
-conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) ## the OCI conformance program
+conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## the OCI conformance program
 	@CONFORMANCE_PROGRAM=$(TOOLS)/conformance-$(CONFORMANCE_VERSION) CONFORMANCE_RESULTS=$(BIN)/conformance \
 		$(SUITE) conformance test/gotest.sh -tags conformance -count=1 ./test/conformance
 
@@ -150,6 +150,11 @@ endef
 
 .PHONY: client-tools
 client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
+
+.PHONY: replicas
+replicas: build $(STRICT) remote-tools ## several replicas on one bucket: failures, histories of tags
+	@test/need.sh redis-server=redis-server
+	@$(SUITE) replicas test/gotest.sh -tags replicas -count=1 -timeout=15m ./test/replicas
 
 .PHONY: remote-tools
 remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)

@@ -114,7 +114,7 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 			break
 		}
 
-		if err := pause(ctx, try); err != nil {
+		if err := l.b.pause(ctx, try); err != nil {
 			return false, err
 		}
 	}
@@ -125,7 +125,7 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 
 	now := l.current()
 	if now.etag == base.etag {
-		return false, pause(ctx, try) // nothing happened yet: once more
+		return false, l.b.pause(ctx, try) // nothing happened yet: once more
 	}
 
 	if now.head.Writer == token {
@@ -214,6 +214,10 @@ func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (done b
 	defer l.writing.Unlock()
 
 	base := l.current()
+	if base.head.hasNamed(ref.Name) { // a try whose answer was lost, and others have gone on
+		return true, nil
+	}
+
 	if base.head.covered() >= ref.Seq {
 		return true, l.b.client.delete(ctx, l.objectKey(ref.Name))
 	}

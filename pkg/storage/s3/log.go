@@ -342,8 +342,8 @@ func (l *repoLog) Close() error {
 }
 
 // pause waits before a request is tried again, longer from time to time.
-func pause(ctx context.Context, n int) error {
-	limit := min(20*time.Millisecond<<n, 2*time.Second)
+func (b *Bucket) pause(ctx context.Context, n int) error {
+	limit := min(20*time.Millisecond<<n, 2*time.Second, b.opts.MaxBackoff)
 
 	select {
 	case <-time.After(limit/2 + rand.N(limit/2)): //nolint:gosec // any number will do

@@ -269,13 +269,17 @@ func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (p
 	return poolPlaceOf(gen), err
 }
 
+// maxUnwanted is up to how many bytes are sent without asking whether they are there. A
+// body that a server does not want may end in a reset instead of an answer (versitygw
+// closes the connection where more than 256 KiB are not read).
+const maxUnwanted = 256 << 10
+
 // bringData brings bytes to the pool. What is there already has the size that it should
 // have, or is replaced.
 func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, size int64, put bring) error {
 	key := dataKey(dgst, gen)
 
-	// A body that the server does not want may end in a reset, not in an answer.
-	if size > maxSmall {
+	if size > maxUnwanted {
 		if info, err := b.client.head(ctx, key); err == nil && info.size == size {
 			return nil
 		}

@@ -87,7 +87,7 @@ func (b *Bucket) makeRoot(ctx context.Context) error {
 			return nil
 		}
 
-		if err := pause(ctx, try); err != nil {
+		if err := b.pause(ctx, try); err != nil {
 			return err
 		}
 

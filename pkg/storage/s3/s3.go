@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -49,6 +50,8 @@ type Options struct {
 	CopyAbove  int64 // bytes above which a copy is made in parts; 0 = 5 GiB, S3's limit
 	CopyAtOnce int   // parts of one copy under way at once; 0 = 4
 
+	MaxBackoff time.Duration // between two tries of a request; 0 = 5 s
+
 	Parts *Budget // memory that the parts of uploads share; nil = an own one of DefaultBuffers
 
 	Dedupe       bool // keep equal blobs once
@@ -65,7 +68,6 @@ type Bucket struct {
 	opts   Options
 	root   root
 	parts  *Budget
-	tails  *Budget // of uploads that nobody uses at the moment
 
 	logs     logs
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
@@ -114,7 +116,7 @@ func connect(ctx context.Context, opts Options) (*Bucket, error) {
 		return nil, err
 	}
 
-	b := &Bucket{client: c, opts: opts, parts: opts.Parts, tails: newBudget(maxTails)}
+	b := &Bucket{client: c, opts: opts, parts: opts.Parts}
 
 	var errs [3]error
 	b.holdings, errs[0] = lru.New[string, holding](maxHoldings)
@@ -138,20 +140,21 @@ func (o *Options) fill() {
 	}
 
 	if o.Parts == nil {
-		o.Parts = NewBudget(DefaultBuffers)
+		o.Parts = NewBudget(DefaultBuffers, os.TempDir())
 	}
 
 	setDefault(&o.PartSize, defaultPart)
 	setDefault(&o.CopyPart, defaultCopy)
 	setDefault(&o.CopyAbove, maxCopy)
 	setDefault(&o.CopyAtOnce, 4)
+	setDefault(&o.MaxBackoff, maxBackoff)
 
-	o.PartSize = min(max(o.PartSize, minPart), o.Parts.size/2) // one is sent while another is filled
+	o.PartSize = max(o.PartSize, minPart)
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
 }
 
-func setDefault[T int | int64](value *T, otherwise T) {
+func setDefault[T int | int64 | time.Duration](value *T, otherwise T) {
 	if *value == 0 {
 		*value = otherwise
 	}

@@ -4,12 +4,17 @@ package s3_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"zotregistry.io/zot/internal/faultproxy"
 	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/s3"
@@ -18,9 +23,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a server with a bucket, in which each test has a prefix of its own.
+// bench is a server with a bucket, in which each test has a prefix of its own, and a
+// proxy in front of it.
 type bench struct {
 	server *servers.S3
+	proxy  *faultproxy.Proxy
 	opened atomic.Int64
 }
 
@@ -34,7 +41,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 
-	return &bench{server: server}
+	return &bench{server: server, proxy: faultproxy.Start(t, server.Endpoint)}
 }
 
 // options are those of a prefix that nobody else uses.
@@ -43,6 +50,28 @@ func (b *bench) options() s3.Options {
 		Bucket: bucketName, Prefix: fmt.Sprint("test-", b.opened.Add(1)), Region: b.server.Region,
 		Endpoint: b.server.Endpoint, AccessKey: b.server.AccessKey, SecretKey: b.server.SecretKey,
 		PathStyle: true, Dedupe: true, Log: zerolog.Nop(),
+	}
+}
+
+// proxied are options of whose requests the proxy knows. What fails is tried again soon.
+func (b *bench) proxied() s3.Options {
+	opts := b.options()
+	opts.Endpoint = b.proxy.URL
+	opts.MaxBackoff = 2 * time.Millisecond
+	opts.PartSize = 5 << 20 // the least
+
+	return opts
+}
+
+// putObject puts an object behind the driver's back.
+func (b *bench) putObject(t *testing.T, key, body string) {
+	t.Helper()
+
+	_, err := b.server.Client().PutObject(t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String(bucketName), Key: &key, Body: strings.NewReader(body),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +10,9 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// How large what is outside of the budget may be. Few bytes are kept in memory until
-// they prove to be more; a part has room reserved before. And what an upload that nobody
-// uses at the moment keeps of its tail, so that the next request need not read it again.
-const (
-	maxSmall = 256 << 10
-	maxTail  = 1 << 20 // of one upload
-	maxTails = 16 << 20
-)
+// maxTail is how much of its tail an upload that nobody uses at the moment keeps, so that
+// the next request need not read it again.
+const maxTail = 1 << 20
 
 // upload is bytes that are still arriving: parts of a multipart upload that are sent, one
 // that may be under way, and the tail, which is not sent yet. All but the last part have
@@ -37,12 +31,13 @@ type upload struct {
 	sent   *multipart // nil = nothing is sent
 	known  bool       // the bytes are at dst already: none need to be sent
 	staged int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
+	doubt  bool       // the parts were assembled by somebody else, perhaps with other bytes
 	flying *flight    // a part under way
 	full   int64      // bytes that are sent, or on their way, or known
-	small  []byte     // the tail, while it is small
-	tail   *buffer    // the tail, when it is larger; nil = small has it, or saved
+	tail   *buffer    // what is not sent yet
 	away   int64      // bytes of the tail that only the saved state has
 	saved  bool       // a state is saved
+	etag   string     // of that state: another replica may have saved one of its own since
 }
 
 // flight is a part on its way.
@@ -62,7 +57,7 @@ func (b *Bucket) CreateUpload(_ context.Context, key string) (storage.Upload, er
 }
 
 func (b *Bucket) newUpload(key string) *upload {
-	return &upload{b: b, key: key, expected: -1, staged: -1}
+	return &upload{b: b, key: key, expected: -1, staged: -1, tail: b.parts.buffer()}
 }
 
 func (u *upload) check() error {
@@ -83,14 +78,7 @@ func (u *upload) Expect(dst string, size int64) {
 // Size is how many bytes were taken. They are safe when they are saved.
 func (u *upload) Size() int64 { return u.full + u.tailSize() }
 
-func (u *upload) tailSize() int64 {
-	size := int64(len(u.small)) + u.away
-	if u.tail != nil {
-		size += u.tail.size
-	}
-
-	return size
-}
+func (u *upload) tailSize() int64 { return u.tail.size + u.away }
 
 // Append adds to the tail, and sends it when it is a part.
 func (u *upload) Append(ctx context.Context, p []byte) error {
@@ -117,36 +105,30 @@ func (u *upload) lose(err error) error {
 }
 
 func (u *upload) append(ctx context.Context, p []byte) error {
-	if u.known {
-		u.full += int64(len(p))
-
-		return nil
-	}
-
 	if err := u.recall(ctx); err != nil {
 		return err
 	}
 
-	if u.tail == nil && len(u.small)+len(p) <= maxSmall {
-		u.small = append(u.small, p...)
+	for len(p) > 0 && !u.known {
+		u.decide()
 
-		return nil
-	}
+		if u.tail.size == u.partSize {
+			if err := u.send(ctx); err != nil {
+				return err
+			}
 
-	for len(p) > 0 {
-		if err := u.room(ctx); err != nil {
+			continue
+		}
+
+		n, err := u.tail.Write(p[:min(int64(len(p)), u.partSize-u.tail.size)])
+		if err != nil {
 			return err
 		}
 
-		if u.known {
-			u.full += int64(len(p))
-
-			return nil
-		}
-
-		n := min(int64(len(p)), u.partSize-u.tail.size)
-		p = p[u.tail.add(p[:n]):]
+		p = p[n:]
 	}
+
+	u.full += int64(len(p)) // what is known need not be kept
 
 	return nil
 }
@@ -157,18 +139,12 @@ func (u *upload) recall(ctx context.Context) error {
 		return nil
 	}
 
-	if u.away > maxSmall {
-		if err := u.fill(ctx, nil); err != nil {
-			return err
-		}
-	}
-
-	saved, err := u.b.openState(ctx, u.key)
+	saved, err := u.b.openState(ctx, u.key, u.etag)
 	if err != nil {
 		return err
 	}
 
-	n, err := io.CopyBuffer(recalled{u}, saved, make([]byte, 32<<10))
+	n, err := io.CopyBuffer(u.tail, saved, make([]byte, 32<<10))
 	if err = errors.Join(err, saved.Close()); err == nil && n != u.away {
 		err = fmt.Errorf("%w: the saved tail has %d bytes, not %d", storage.ErrDamaged, n, u.away)
 	}
@@ -178,74 +154,8 @@ func (u *upload) recall(ctx context.Context) error {
 	return err
 }
 
-// recalled takes a tail that is read back.
-type recalled struct{ *upload }
-
-func (r recalled) Write(p []byte) (int, error) {
-	if r.tail == nil {
-		r.small = append(r.small, p...)
-
-		return len(p), nil
-	}
-
-	return r.tail.add(p), nil
-}
-
-// fill makes a tail of p.
-func (u *upload) fill(ctx context.Context, p []byte) (err error) {
-	if u.tail, err = u.b.parts.reserve(ctx, max(u.partRoom(), u.away)); err != nil {
-		return err
-	}
-
-	u.tail.add(p)
-
-	return nil
-}
-
-// room sees to it that the tail has room for a byte at least.
-func (u *upload) room(ctx context.Context) error {
-	u.decide()
-
-	if u.tail == nil {
-		small := u.small
-		u.small = nil
-
-		return u.fill(ctx, small)
-	}
-
-	switch {
-	case u.tail.size < min(u.partSize, u.tail.reserved):
-		return nil
-	case u.tail.size < u.partSize:
-		return u.grow(ctx)
-	}
-
-	return u.send(ctx)
-}
-
-// grow moves a tail that was kept between two requests to where a part has room.
-func (u *upload) grow(ctx context.Context) error {
-	old := u.tail
-	defer old.free()
-
-	var err error
-	if u.tail, err = u.b.parts.reserve(ctx, u.partSize); err != nil {
-		return err
-	}
-
-	old.pos = 0
-	_, err = io.CopyBuffer(tailWriter{u.tail}, old, make([]byte, 32<<10))
-
-	return err
-}
-
-// tailWriter adds what is written.
-type tailWriter struct{ *buffer }
-
-func (w tailWriter) Write(p []byte) (int, error) { return w.add(p), nil }
-
-// decide settles the size of parts when more than a little is coming: that of the whole,
-// if it is known and small; otherwise so that a part is not larger than needed.
+// decide settles the size of parts: that of the whole, if it is known and small; otherwise
+// so that a part is not larger than needed.
 func (u *upload) decide() {
 	if u.partSize > 0 {
 		return
@@ -259,24 +169,11 @@ func (u *upload) decide() {
 	case u.expected >= 0:
 		u.partSize = max(minPart, roundUp(u.expected/maxParts+1, blockSize))
 	}
-
-	u.partSize = min(u.partSize, u.b.parts.size/2)
 }
 
 func roundUp(n, step int64) int64 { return (n + step - 1) / step * step }
 
-// partRoom is how much room the next part may need.
-func (u *upload) partRoom() int64 {
-	u.decide()
-
-	if left := u.expected - u.full; u.expected >= 0 && left > 0 {
-		return min(u.partSize, left)
-	}
-
-	return u.partSize
-}
-
-// send sends the tail as a part while the next one is read, if there is memory for both.
+// send sends the tail as a part while the next one is read.
 func (u *upload) send(ctx context.Context) error {
 	if err := u.begin(ctx); err != nil || u.known {
 		return err
@@ -290,19 +187,11 @@ func (u *upload) send(ctx context.Context) error {
 		return fmt.Errorf("%w: more than %d parts of %d bytes", storage.ErrSize, maxParts, u.partSize)
 	}
 
-	full := u.tail
-	u.launch(ctx, full)
-	u.full += full.size
+	u.launch(ctx, u.tail)
+	u.full += u.tail.size
+	u.tail = u.b.parts.buffer()
 
-	if u.tail = u.b.parts.tryReserve(u.partRoom()); u.tail != nil {
-		return nil
-	}
-
-	if err := u.land(); err != nil {
-		return err
-	}
-
-	return u.fill(ctx, nil)
+	return nil
 }
 
 // begin begins the multipart upload: where the bytes belong, if that is known, and unless
@@ -324,7 +213,6 @@ func (u *upload) begin(ctx context.Context) (err error) {
 	if u.known {
 		u.full += u.tail.size
 		u.tail.free()
-		u.tail = nil
 
 		return nil
 	}
@@ -346,8 +234,7 @@ func (u *upload) launch(ctx context.Context, full *buffer) {
 	go func() {
 		defer close(f.done)
 
-		full.pos = 0
-		f.part, f.err = u.b.client.sendPart(ctx, sent, n, full, full.size)
+		f.part, f.err = u.b.client.sendPart(ctx, sent, n, full.reader(), full.size)
 		full.free()
 	}()
 }
@@ -389,7 +276,7 @@ func (u *upload) Reader(ctx context.Context, offset int64) (io.ReadCloser, error
 			return nil, u.lose(err)
 		}
 
-		return io.NopCloser(u.readTail(offset)), nil
+		return u.readTail(offset)
 	}
 
 	if err := u.stage(ctx); err != nil {
@@ -404,21 +291,19 @@ func (u *upload) Reader(ctx context.Context, offset int64) (io.ReadCloser, error
 	return readCloser{object.Body, object.Closer}, nil
 }
 
+// readTail reads the tail, which is all that there is.
+func (u *upload) readTail(offset int64) (io.ReadCloser, error) {
+	tail := u.tail.reader()
+	if _, err := tail.Seek(offset, io.SeekStart); err != nil {
+		return nil, err
+	}
+
+	return io.NopCloser(tail), nil
+}
+
 type readCloser struct {
 	io.Reader
 	io.Closer
-}
-
-// readTail reads the tail, which is in memory.
-func (u *upload) readTail(offset int64) io.Reader {
-	if u.tail == nil {
-		return bytes.NewReader(u.small[offset:])
-	}
-
-	again := *u.tail
-	again.pos = offset
-
-	return &again
 }
 
 // Abort drops the bytes.
@@ -473,7 +358,6 @@ func (u *upload) Close() error {
 	}
 
 	u.tail.free()
-	u.tail, u.small = nil, nil
 
 	return nil
 }

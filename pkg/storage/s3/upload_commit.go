@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -65,7 +67,7 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 	case (inPlace || u.known) && dst != u.dst:
 		err = u.lose(fmt.Errorf("its bytes are at %s, not %s", u.dst, dst))
 	case !isBlob && inPlace:
-		placed, err = dst, errors.Join(u.finishParts(ctx), u.b.assemble(ctx, u.sent, condition{}))
+		placed, err = dst, u.assemble(ctx, condition{})
 	case !isBlob:
 		placed, err = dst, put(ctx, dst, false)
 	case inPlace:
@@ -79,8 +81,9 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 	}
 
 	u.b.ended.Add(u.key, struct{}{})
+	u.b.litter(u.clear(ctx)) // the blob is there
 
-	return placed, errors.Join(u.clear(ctx), u.Close())
+	return placed, u.Close()
 }
 
 // bring returns how the bytes get to a key.
@@ -89,22 +92,17 @@ func (u *upload) bring(blob blob) bring {
 
 	return func(ctx context.Context, key string, absent bool) error {
 		if u.known || u.sent != nil {
-			return u.bringStaged(ctx, key, absent)
+			return u.bringStaged(ctx, blob.digest, key, absent)
 		}
 
-		body, ok := u.readTail(0).(io.ReadSeeker)
-		if !ok {
-			return errors.New("a tail cannot be read twice")
-		}
-
-		_, err := u.b.client.put(ctx, key, body, u.tailSize(), condition{absent: absent}, sum)
+		_, err := u.b.client.put(ctx, key, u.tail.reader(), u.tail.size, condition{absent: absent}, sum)
 
 		return err
 	}
 }
 
 // bringStaged copies what was assembled. What is there already need not be copied.
-func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error {
+func (u *upload) bringStaged(ctx context.Context, dgst digest.Digest, key string, absent bool) error {
 	if absent {
 		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.Size() {
 			return nil
@@ -121,7 +119,37 @@ func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error
 		return err
 	}
 
+	if err := u.settleDoubt(ctx, dgst); err != nil {
+		return u.lose(err)
+	}
+
 	return u.b.client.copy(ctx, u.key+stagedSuffix, key, u.staged, u.b.copying())
+}
+
+// settleDoubt reads what somebody else may have assembled: a request on the same upload
+// at another replica, which got other bytes.
+func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
+	if !u.doubt || dgst == "" {
+		return nil
+	}
+
+	object, err := u.b.openAt(ctx, u.key+stagedSuffix, storage.Whole)
+	if err != nil {
+		return err
+	}
+
+	got, err := dgst.Algorithm().FromReader(object.Body)
+	if err = errors.Join(err, object.Close()); err != nil {
+		return err
+	}
+
+	if got != dgst {
+		return fmt.Errorf("another replica has assembled %s, not %s", got, dgst)
+	}
+
+	u.doubt = false
+
+	return nil
 }
 
 // stage assembles the parts beside the upload.
@@ -134,11 +162,7 @@ func (u *upload) stage(ctx context.Context) error {
 		return errors.New("its parts are elsewhere")
 	}
 
-	if err := u.finishParts(ctx); err != nil {
-		return err
-	}
-
-	if err := u.b.assemble(ctx, u.sent, condition{}); err != nil {
+	if err := u.assemble(ctx, condition{}); err != nil {
 		return err
 	}
 
@@ -153,43 +177,48 @@ func (u *upload) finishParts(ctx context.Context) error {
 		return err
 	}
 
-	size := u.tailSize()
-	if size == 0 {
+	if u.tail.size == 0 {
 		return nil
 	}
 
-	body, ok := u.readTail(0).(io.ReadSeeker)
-	if !ok {
-		return errors.New("a tail cannot be read twice")
-	}
-
-	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), body, size)
+	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), u.tail.reader(), u.tail.size)
 	if err != nil {
 		return err
 	}
 
 	u.sent.Parts = append(u.sent.Parts, last)
-	u.full += size
+	u.full += u.tail.size
 	u.tail.free()
-	u.tail, u.small = nil, nil
 
 	return nil
 }
 
-// assemble completes parts. An earlier try whose answer was lost may have done so: then
-// the object is there, and no parts are.
-func (b *Bucket) assemble(ctx context.Context, m *multipart, cond condition) error {
-	err := b.client.complete(ctx, m, cond)
-	if !isNotExist(err) {
-		return err
+// assemble sends the tail as the last part, and makes the object of the parts. An
+// earlier try may have done so, here or in another process, of which we only know what
+// was saved before: then the object is there, and no parts are.
+func (u *upload) assemble(ctx context.Context, cond condition) error {
+	size := u.Size()
+
+	err := u.finishParts(ctx)
+	if err == nil {
+		err = u.b.client.complete(ctx, u.sent, cond)
 	}
 
-	info, headErr := b.client.head(ctx, m.Key)
-	if headErr != nil || info.size != m.size() {
-		return errors.Join(err, headErr)
+	if isNotExist(err) {
+		info, headErr := u.b.client.head(ctx, u.sent.Key)
+		if headErr != nil || info.size != size {
+			return errors.Join(err, headErr)
+		}
+
+		err, u.doubt = nil, true
 	}
 
-	return nil
+	if err == nil {
+		u.full, u.away = size, 0
+		u.tail.free()
+	}
+
+	return err
 }
 
 // write writes an object of any size, whose bytes come from content.
@@ -222,13 +251,9 @@ func (a appender) Write(p []byte) (int, error) {
 
 // commitInPlace completes parts that were sent to where they belong.
 func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (string, error) {
-	if err := u.finishParts(ctx); err != nil {
-		return "", u.lose(err)
-	}
-
 	key := u.sent.Key
 	if place := strings.TrimPrefix(key, memberPrefix(blob.digest, blob.repo)); isOwn(place) { // without dedupe, or beside what is damaged
-		if err := u.b.assemble(ctx, u.sent, condition{}); err != nil {
+		if err := u.assemble(ctx, condition{}); err != nil {
 			return "", err
 		}
 
@@ -237,17 +262,26 @@ func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (stri
 
 	completed := false
 
-	return u.b.store(ctx, blob, size, func(ctx context.Context, to string, absent bool) error {
+	placed, err := u.b.store(ctx, blob, size, func(ctx context.Context, to string, absent bool) (err error) {
 		if to == key && !completed {
-			err := u.b.assemble(ctx, u.sent, condition{absent: absent})
+			err = u.assemble(ctx, condition{absent: absent})
 			completed = err == nil
-			if errors.Is(err, errCondition) {
-				return errors.Join(err, u.b.client.abort(ctx, u.sent))
-			}
 
 			return err
 		}
 
 		return u.b.client.copy(ctx, key, to, size, u.b.copying()) // the generation has changed meanwhile
 	})
+	if err == nil && !completed { // somebody else was first
+		u.b.litter(u.b.client.abort(ctx, u.sent))
+	}
+
+	return placed, err
+}
+
+// litter tells of something that could not be removed. It is in nobody's way.
+func (b *Bucket) litter(err error) {
+	if err != nil {
+		b.opts.Log.Warn().Err(err).Msg("something is left in the bucket that nobody needs")
+	}
 }

@@ -50,48 +50,25 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	}
 
 	line = append(line, '\n')
-	body := &joined{first: bytes.NewReader(line), size: int64(len(line))}
+	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	if tail, ok := u.readTail(0).(io.ReadSeeker); ok {
-		body.second = tail
-	}
-
-	if _, err := u.b.client.put(ctx, u.key, body, body.size+state.Tail, condition{}, ""); err != nil {
+	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
+	if err != nil {
 		return u.lose(err)
 	}
 
-	u.saved = true
+	u.saved, u.etag = true, etag
 	u.rest()
 
 	return nil
 }
 
-// rest lets go of memory between two requests, unless there is room for what waits.
+// rest lets go of the tail between two requests, if it is large.
 func (u *upload) rest() {
-	if u.tail == nil {
-		return
+	if u.tail.size > maxTail {
+		u.away = u.tail.size
+		u.tail.free()
 	}
-
-	if u.tail.size <= maxTail {
-		if kept := u.b.tails.tryReserve(u.tail.size); kept != nil {
-			again := *u.tail
-			again.pos = 0
-
-			buf := make([]byte, blockSize)
-			for n, err := again.Read(buf); err == nil; n, err = again.Read(buf) {
-				kept.add(buf[:n])
-			}
-
-			u.tail.free()
-			u.tail = kept
-
-			return
-		}
-	}
-
-	u.away = u.tail.size
-	u.tail.free()
-	u.tail = nil
 }
 
 // ResumeUpload opens an upload that any process has begun.
@@ -105,7 +82,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	saved, err := b.openState(ctx, key)
+	saved, err := b.openState(ctx, key, "")
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -116,7 +93,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	state := saved.uploadState
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved, u.away = true, state.Tail
+	u.saved, u.etag, u.away = true, saved.etag, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
@@ -128,25 +105,28 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 // savedState is a state, and behind it the tail, to be read.
 type savedState struct {
 	uploadState
+	etag string
 	io.Reader
 	io.Closer
 }
 
-// openState opens what Save wrote. The tail is not in memory before there is room for it.
+// openState opens what Save wrote; an etag that is not "" must be that of it. The tail is
+// not in memory before there is room for it.
 //
-// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (b *Bucket) openState(ctx context.Context, key string) (*savedState, error) {
-	object, err := b.openAt(ctx, key, storage.Whole)
+// Errors: fs.ErrNotExist, errCondition, storage.ErrDamaged, storage.ErrFormat.
+func (b *Bucket) openState(ctx context.Context, key, etag string) (*savedState, error) {
+	body, info, err := b.client.get(ctx, key, storage.Whole, etag)
 	if err != nil {
 		return nil, err
 	}
 
-	rest := bufio.NewReaderSize(object.Body, 64<<10)
-	saved := &savedState{Reader: rest, Closer: object.Closer}
+	object := &reader{ctx: ctx, client: b.client, body: body, info: info, end: info.size}
+	rest := bufio.NewReaderSize(object, 64<<10)
+	saved := &savedState{etag: info.etag, Reader: rest, Closer: object}
 
 	line, err := rest.ReadBytes('\n')
 	if err == nil {
-		err = saved.decode(key, line, object.Size)
+		err = saved.decode(key, line, info.size)
 	}
 
 	if err != nil {
@@ -173,29 +153,26 @@ func (s *savedState) decode(key string, line []byte, size int64) error {
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
-type joined struct {
-	first  io.ReadSeeker
-	size   int64 // of first
-	second io.ReadSeeker
-}
+type joined struct{ first, second io.ReadSeeker }
 
 func (j *joined) Read(p []byte) (int, error) {
 	n, err := j.first.Read(p)
-	if n > 0 || !errors.Is(err, io.EOF) || j.second == nil {
+	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, err
 	}
 
 	return j.second.Read(p)
 }
 
-// Seek goes to the start, or tells the size: that is all that a request needs.
+// Seek goes to the start, tells where it is, or how much there is: that is all that a
+// request needs.
 func (j *joined) Seek(offset int64, whence int) (int64, error) {
-	if offset != 0 || whence == io.SeekCurrent && offset != 0 {
+	if offset != 0 {
 		return 0, errors.ErrUnsupported
 	}
 
 	first, err := j.first.Seek(0, whence)
-	if err != nil || j.second == nil {
+	if err != nil {
 		return first, err
 	}
 
