@@ -61,7 +61,7 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 
 	blob, isBlob := parseBlob(dst)
 	put := u.bring(blob)
-	inPlace := u.sent != nil && u.sent.Key != u.key+stagedSuffix
+	inPlace := u.sent != nil && !u.isBeside()
 
 	switch {
 	case (inPlace || u.known) && dst != u.dst:
@@ -123,7 +123,7 @@ func (u *upload) bringStaged(ctx context.Context, dgst digest.Digest, key string
 		return u.lose(err)
 	}
 
-	return u.b.client.copy(ctx, u.key+stagedSuffix, key, u.staged, u.b.copying())
+	return u.b.client.copy(ctx, u.sent.Key, key, u.staged, u.b.copying())
 }
 
 // settleDoubt reads what somebody else may have assembled: a request on the same upload
@@ -133,7 +133,7 @@ func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
 		return nil
 	}
 
-	object, err := u.b.openAt(ctx, u.key+stagedSuffix, storage.Whole)
+	object, err := u.b.openAt(ctx, u.sent.Key, storage.Whole)
 	if err != nil {
 		return err
 	}
@@ -152,13 +152,19 @@ func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
 	return nil
 }
 
+// isBeside says whether parts are sent to an object beside the state, to be copied. Its
+// key has a token: nobody else can replace it between the assembling and the copy.
+func (u *upload) isBeside() bool {
+	return strings.HasPrefix(u.sent.Key, u.key+".") && strings.HasSuffix(u.sent.Key, stagedSuffix)
+}
+
 // stage assembles the parts beside the upload.
 func (u *upload) stage(ctx context.Context) error {
 	if u.staged >= 0 {
 		return nil
 	}
 
-	if u.known || u.sent == nil || u.sent.Key != u.key+stagedSuffix {
+	if u.known || u.sent == nil || !u.isBeside() {
 		return errors.New("its parts are elsewhere")
 	}
 
