@@ -105,7 +105,7 @@ func (s *Store) FinishUpload(
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
 		session.digester.expect(dgst.Algorithm())
-		session.expect(BlobKey(repo, dgst), chunk)
+		session.expect(s.expectedAt(session, BlobKey(repo, dgst), dgst), chunk)
 
 		if err := s.append(ctx, session, chunk); err != nil {
 			return false, errors.Join(err, s.saveDue(ctx, session))
@@ -142,6 +142,16 @@ func (s *Store) checkKnown(ctx context.Context, repo RepoName) error {
 	}
 
 	return s.repos.with(ctx, repo, s.repos.recent(), func(*repository) error { return nil })
+}
+
+// expectedAt is where bytes may be sent before they are verified, "" if they have to be
+// looked at once more first, or take the place of what is damaged.
+func (s *Store) expectedAt(session *session, key string, dgst digest.Digest) string {
+	if session.digester.alg != dgst.Algorithm() || s.durability.isDamaged(key) {
+		return ""
+	}
+
+	return key
 }
 
 // CancelUpload implements Uploads.

@@ -52,11 +52,16 @@ func failed(what, key string, err error) error {
 		return nil
 	}
 
-	if kind := kindOf(err); kind != nil {
+	kind := kindOf(err)
+
+	switch {
+	case kind != nil:
 		return fmt.Errorf("%s %s: %w: %w", what, key, kind, brief(err))
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s %s: %w", what, key, brief(err))
 	}
 
-	return fmt.Errorf("%s %s: %w", what, key, brief(err))
+	return fmt.Errorf("%s %s: %w: %w", what, key, storage.ErrUnavailable, brief(err))
 }
 
 func kindOf(err error) error {

@@ -30,12 +30,14 @@ type upload struct {
 
 	sent   *multipart // nil = nothing is sent
 	known  bool       // the bytes are at dst already: none need to be sent
-	staged int64      // bytes at key + stagedSuffix, once the parts are assembled; -1 = they are not
+	staged int64      // bytes at sent.Key, once the parts are assembled beside the state; -1 = they are not
+	doubt  bool       // the parts were assembled by somebody else, perhaps with other bytes
 	flying *flight    // a part under way
 	full   int64      // bytes that are sent, or on their way, or known
 	tail   *buffer    // what is not sent yet
 	away   int64      // bytes of the tail that only the saved state has
 	saved  bool       // a state is saved
+	etag   string     // of that state: another replica may have saved one of its own since
 }
 
 // flight is a part on its way.
@@ -137,7 +139,7 @@ func (u *upload) recall(ctx context.Context) error {
 		return nil
 	}
 
-	saved, err := u.b.openState(ctx, u.key)
+	saved, err := u.b.openState(ctx, u.key, u.etag)
 	if err != nil {
 		return err
 	}
@@ -199,7 +201,7 @@ func (u *upload) begin(ctx context.Context) (err error) {
 		return nil
 	}
 
-	key := u.key + stagedSuffix
+	key := u.key + "." + newToken() + stagedSuffix // another replica may send parts of its own
 	if u.direct {
 		key = u.dst
 	}
@@ -281,7 +283,7 @@ func (u *upload) Reader(ctx context.Context, offset int64) (io.ReadCloser, error
 		return nil, u.lose(err)
 	}
 
-	object, err := u.b.openAt(ctx, u.key+stagedSuffix, storage.Range{Offset: offset, Length: -1})
+	object, err := u.b.openAt(ctx, u.sent.Key, storage.Range{Offset: offset, Length: -1})
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +335,7 @@ func (u *upload) clear(ctx context.Context) error {
 	var errs []error
 
 	if u.staged >= 0 {
-		errs = append(errs, u.b.client.delete(ctx, u.key+stagedSuffix))
+		errs = append(errs, u.b.client.delete(ctx, u.sent.Key))
 	}
 
 	if u.saved {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -59,7 +61,7 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 
 	blob, isBlob := parseBlob(dst)
 	put := u.bring(blob)
-	inPlace := u.sent != nil && u.sent.Key != u.key+stagedSuffix
+	inPlace := u.sent != nil && !u.isBeside()
 
 	switch {
 	case (inPlace || u.known) && dst != u.dst:
@@ -90,7 +92,7 @@ func (u *upload) bring(blob blob) bring {
 
 	return func(ctx context.Context, key string, absent bool) error {
 		if u.known || u.sent != nil {
-			return u.bringStaged(ctx, key, absent)
+			return u.bringStaged(ctx, blob.digest, key, absent)
 		}
 
 		_, err := u.b.client.put(ctx, key, u.tail.reader(), u.tail.size, condition{absent: absent}, sum)
@@ -100,7 +102,7 @@ func (u *upload) bring(blob blob) bring {
 }
 
 // bringStaged copies what was assembled. What is there already need not be copied.
-func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error {
+func (u *upload) bringStaged(ctx context.Context, dgst digest.Digest, key string, absent bool) error {
 	if absent {
 		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.Size() {
 			return nil
@@ -117,7 +119,43 @@ func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error
 		return err
 	}
 
-	return u.b.client.copy(ctx, u.key+stagedSuffix, key, u.staged, u.b.copying())
+	if err := u.settleDoubt(ctx, dgst); err != nil {
+		return u.lose(err)
+	}
+
+	return u.b.client.copy(ctx, u.sent.Key, key, u.staged, u.b.copying())
+}
+
+// settleDoubt reads what somebody else may have assembled: a request on the same upload
+// at another replica, which got other bytes.
+func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
+	if !u.doubt || dgst == "" {
+		return nil
+	}
+
+	object, err := u.b.openAt(ctx, u.sent.Key, storage.Whole)
+	if err != nil {
+		return err
+	}
+
+	got, err := dgst.Algorithm().FromReader(object.Body)
+	if err = errors.Join(err, object.Close()); err != nil {
+		return err
+	}
+
+	if got != dgst {
+		return fmt.Errorf("another replica has assembled %s, not %s", got, dgst)
+	}
+
+	u.doubt = false
+
+	return nil
+}
+
+// isBeside says whether parts are sent to an object beside the state, to be copied. Its
+// key has a token: nobody else can replace it between the assembling and the copy.
+func (u *upload) isBeside() bool {
+	return strings.HasPrefix(u.sent.Key, u.key+".") && strings.HasSuffix(u.sent.Key, stagedSuffix)
 }
 
 // stage assembles the parts beside the upload.
@@ -126,7 +164,7 @@ func (u *upload) stage(ctx context.Context) error {
 		return nil
 	}
 
-	if u.known || u.sent == nil || u.sent.Key != u.key+stagedSuffix {
+	if u.known || u.sent == nil || !u.isBeside() {
 		return errors.New("its parts are elsewhere")
 	}
 
@@ -178,7 +216,7 @@ func (u *upload) assemble(ctx context.Context, cond condition) error {
 			return errors.Join(err, headErr)
 		}
 
-		err = nil
+		err, u.doubt = nil, true
 	}
 
 	if err == nil {

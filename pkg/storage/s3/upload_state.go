@@ -52,11 +52,12 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	line = append(line, '\n')
 	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	if _, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, ""); err != nil {
+	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
+	if err != nil {
 		return u.lose(err)
 	}
 
-	u.saved = true
+	u.saved, u.etag = true, etag
 	u.rest()
 
 	return nil
@@ -81,7 +82,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	saved, err := b.openState(ctx, key)
+	saved, err := b.openState(ctx, key, "")
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -92,7 +93,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	state := saved.uploadState
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved, u.away = true, state.Tail
+	u.saved, u.etag, u.away = true, saved.etag, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
@@ -104,25 +105,28 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 // savedState is a state, and behind it the tail, to be read.
 type savedState struct {
 	uploadState
+	etag string
 	io.Reader
 	io.Closer
 }
 
-// openState opens what Save wrote. The tail is not in memory before there is room for it.
+// openState opens what Save wrote; an etag that is not "" must be that of it. The tail is
+// not in memory before there is room for it.
 //
-// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (b *Bucket) openState(ctx context.Context, key string) (*savedState, error) {
-	object, err := b.openAt(ctx, key, storage.Whole)
+// Errors: fs.ErrNotExist, errCondition, storage.ErrDamaged, storage.ErrFormat.
+func (b *Bucket) openState(ctx context.Context, key, etag string) (*savedState, error) {
+	body, info, err := b.client.get(ctx, key, storage.Whole, etag)
 	if err != nil {
 		return nil, err
 	}
 
-	rest := bufio.NewReaderSize(object.Body, 64<<10)
-	saved := &savedState{Reader: rest, Closer: object.Closer}
+	object := &reader{ctx: ctx, client: b.client, body: body, info: info, end: info.size}
+	rest := bufio.NewReaderSize(object, 64<<10)
+	saved := &savedState{etag: info.etag, Reader: rest, Closer: object}
 
 	line, err := rest.ReadBytes('\n')
 	if err == nil {
-		err = saved.decode(key, line, object.Size)
+		err = saved.decode(key, line, info.size)
 	}
 
 	if err != nil {
