@@ -52,6 +52,20 @@ func number(t *testing.T, env string, otherwise int) int {
 	return int(n)
 }
 
+func outage(t *testing.T) time.Duration {
+	t.Helper()
+
+	text := os.Getenv(outageEnv)
+	if text == "" {
+		return 5 * time.Second
+	}
+
+	d, err := time.ParseDuration(text)
+	must(t, err)
+
+	return d
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 
