@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 
+	"zotregistry.io/zot/internal/faultproxy"
 	"zotregistry.io/zot/test/internal/wire"
 )
 
@@ -159,6 +162,49 @@ func verifyOffset(t *testing.T, up *wire.Upload, want int) {
 	have, err := up.Offset(t.Context())
 	if err != nil || have != int64(want) {
 		t.Fatalf("the upload stands at %d (%v), %d bytes were acknowledged", have, err, want)
+	}
+}
+
+// TestUploadIsTakenOver: a replica that hangs is left for another one; what that has
+// acknowledged is not taken back when the first one wakes up.
+func TestUploadIsTakenOver(t *testing.T) {
+	c := newCluster(t)
+	proxies := c.addBehindProxies(t, 2)
+	c.add(t, 1, nil)
+
+	for _, begun := range []int{0, 700} {
+		blob := randomBlob(400, 3000)
+
+		up, err := c.at('A').StartUpload(t.Context(), "taken")
+		must(t, err)
+
+		if begun > 0 {
+			must(t, up.Append(t.Context(), 0, blob[:begun]))
+		}
+
+		hold := proxies[0].Inject(faultproxy.Rule{Kind: faultproxy.Hold, Match: func(r faultproxy.Request) bool {
+			return r.Operation == faultproxy.PutObject && strings.Contains(r.Key, "/.uploads/")
+		}})
+		other := up.At(c.at('B').Client)
+		hanging := make(chan error, 1)
+
+		go func() { hanging <- up.Append(t.Context(), int64(begun), blob[begun:1000]) }()
+
+		must(t, hold.Await(t.Context(), 1))
+		must(t, other.Append(t.Context(), int64(begun), blob[begun:2000]))
+		hold.Release()
+
+		var status *wire.StatusError
+		if err := <-hanging; !errors.As(err, &status) || status.Status != http.StatusConflict {
+			t.Errorf("the replica that hung should say that it is not alone: %v", err)
+		}
+
+		hold.Remove()
+
+		last := other.At(c.at('C').Client)
+		verifyOffset(t, last, 2000)
+		must(t, last.Finish(t.Context(), digest.FromBytes(blob), blob[2000:]))
+		verifyBlob(t, c, "taken", blob)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // is saved when a request ends, never in the middle of one.
 type uploadState struct {
 	Format   int        `json:"format"`
+	Token    string     `json:"token"` // of whoever saved it, unique
 	PartSize int64      `json:"partSize,omitempty"`
 	Sent     *multipart `json:"sent,omitempty"`
 	Full     int64      `json:"full"`            // bytes in Sent
@@ -40,7 +41,7 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	}
 
 	state := uploadState{
-		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
+		Format: uploadFormat, Token: newToken(), PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
 		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
 	}
 
@@ -52,7 +53,11 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	line = append(line, '\n')
 	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
+	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, u.unchanged(), "")
+	if errors.Is(err, errCondition) || isNotExist(err) { // S3 has either word for a state that is gone
+		etag, err = u.b.stateOf(ctx, u.key, state.Token)
+	}
+
 	if err != nil {
 		return u.lose(err)
 	}
@@ -61,6 +66,33 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	u.rest()
 
 	return nil
+}
+
+// unchanged is the condition on which a state is replaced: that it is the one that this
+// upload goes on from. Else a replica that has hung, or a request that comes late, would
+// take back what another replica has acknowledged meanwhile.
+func (u *upload) unchanged() condition { return condition{match: u.etag, absent: u.etag == ""} }
+
+// stateOf returns the ETag of the state of an upload if it has the token: then a write
+// whose condition does not hold is one that had succeeded before.
+//
+// Errors: storage.ErrUploadBusy if another replica has gone on with it, and
+// storage.ErrUploadUnknown if one has ended it.
+func (b *Bucket) stateOf(ctx context.Context, key, token string) (etag string, err error) {
+	saved, err := b.openState(ctx, key, "")
+	if isNotExist(err) {
+		return "", fmt.Errorf("%w: it was ended meanwhile", storage.ErrUploadUnknown)
+	}
+
+	if err != nil {
+		return "", err
+	}
+
+	if saved.Token != token {
+		err = fmt.Errorf("%w, at another replica", storage.ErrUploadBusy)
+	}
+
+	return saved.etag, errors.Join(err, saved.Close())
 }
 
 // rest lets go of the tail between two requests, if it is large.
