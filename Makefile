@@ -123,6 +123,13 @@ remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoD
 	@test/need.sh redis-server=redis-server
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
 
+# REPLICAS_SEED=n REPLICAS_SEEDS=20 REPLICAS_FAULTS=4 REPLICAS_OUTAGE=30s make it thorough.
+.PHONY: replicas
+replicas: build $(STRICT) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## several replicas on one bucket: failures, linearizability
+	@test/need.sh redis-server=redis-server
+	@REPLICAS_RESULTS=$(BIN)/replicas \
+		$(SUITE) replicas test/gotest.sh -tags replicas -count=1 -timeout=60m ./test/replicas
+
 .PHONY: cross
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
@@ -149,12 +156,7 @@ define install
 endef
 
 .PHONY: client-tools
-client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
-
-.PHONY: replicas
-replicas: build $(STRICT) remote-tools ## several replicas on one bucket: failures, histories of tags
-	@test/need.sh redis-server=redis-server
-	@$(SUITE) replicas test/gotest.sh -tags replicas -count=1 -timeout=15m ./test/replicas
+client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
 
 .PHONY: remote-tools
 remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)

@@ -76,6 +76,11 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 // AppendUpload implements Uploads.
 func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error) {
 	status := UploadStatus{ID: id, Shared: s.remote}
+
+	if err := s.checkKnown(ctx, repo); err != nil {
+		return status, err
+	}
+
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		session.expect("", chunk)
 		err = s.append(ctx, session, chunk)
@@ -92,6 +97,10 @@ func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chun
 func (s *Store) FinishUpload(
 	ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string,
 ) (int64, error) {
+	if err := s.checkKnown(ctx, repo); err != nil {
+		return 0, err
+	}
+
 	size := int64(0)
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
@@ -121,6 +130,18 @@ func (s *Store) FinishUpload(
 	})
 
 	return size, err
+}
+
+// checkKnown is asked before the first byte of a blob is kept in a bucket: a repository
+// that a newer zot has written to is not touched. What it reads the commit needs anyway.
+//
+// Errors: ErrFormat, ErrDamaged.
+func (s *Store) checkKnown(ctx context.Context, repo RepoName) error {
+	if !s.remote {
+		return nil
+	}
+
+	return s.repos.with(ctx, repo, s.repos.recent(), func(*repository) error { return nil })
 }
 
 // expectedAt is where bytes may be sent before they are verified, "" if they have to be

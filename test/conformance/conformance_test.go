@@ -28,7 +28,8 @@ type feature struct{ env, line, test string }
 var (
 	// sparse manifests are refused unless storage.sparse is true.
 	sparse = feature{"OCI_DATA_SPARSE", "Sparse Manifests", "sparse"}
-	// anonymousMount needs to know who holds a digest, which nobody does without dedupe.
+	// anonymousMount needs to know who holds a digest, as a bucket does: on a disk nobody
+	// knows without dedupe.
 	anonymousMount = feature{"OCI_API_BLOBS_MOUNT_ANONYMOUS", "Blob anonymous mount", "blob-mount-anonymous"}
 )
 

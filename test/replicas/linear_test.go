@@ -36,15 +36,17 @@ const (
 	askLimit    = 15 * time.Second // then an answer counts as lost
 )
 
-// faults are what may befall each request of a replica to S3, the chance of each, and
-// how late what comes late is.
-func faults() []faultproxy.Rule {
-	served := func(r faultproxy.Request) bool { return !strings.HasPrefix(r.Key, "_zot/") } // not the start
-	writes := func(r faultproxy.Request) bool {
-		return served(r) && (r.Operation == faultproxy.PutObject || r.Operation == faultproxy.DeleteObject)
-	}
+// faults are what may befall each request of a replica to S3, the chance of each, which
+// REPLICAS_FAULTS multiplies, and how late what comes late is.
+func faults(t *testing.T) []faultproxy.Rule {
+	t.Helper()
 
-	return []faultproxy.Rule{
+	served := func(r faultproxy.Request) bool { return !strings.HasPrefix(r.Key, "_zot/") } // not the start
+	changes := faultproxy.On(faultproxy.PutObject, faultproxy.DeleteObject, faultproxy.CopyObject,
+		faultproxy.UploadPart, faultproxy.CreateMultipartUpload, faultproxy.CompleteMultipartUpload, faultproxy.AbortMultipartUpload)
+	writes := func(r faultproxy.Request) bool { return served(r) && changes(r) }
+
+	rules := []faultproxy.Rule{
 		{Match: served, Kind: faultproxy.SlowDown, Chance: 0.02},
 		{Match: served, Kind: faultproxy.InternalError, After: true, Chance: 0.03},
 		{Match: served, Kind: faultproxy.ConnReset, Chance: 0.02},
@@ -57,6 +59,12 @@ func faults() []faultproxy.Rule {
 		{Match: writes, Kind: faultproxy.Duplicate, Delay: 150 * time.Millisecond, Chance: 0.05},
 		{Match: writes, Kind: faultproxy.Late, Delay: 150 * time.Millisecond, Chance: 0.05},
 	}
+
+	for i := range rules {
+		rules[i].Chance *= float64(number(t, faultsEnv, 1))
+	}
+
+	return rules
 }
 
 // TestLinearizable has clients write, read and delete the same few tags at three
@@ -64,15 +72,7 @@ func faults() []faultproxy.Rule {
 // What they see is what one registry could have answered, one request after the other.
 func TestLinearizable(t *testing.T) {
 	c := newCluster(t)
-
-	var proxies []*faultproxy.Proxy
-
-	for range 3 {
-		proxy := faultproxy.Start(t, c.s3.Endpoint)
-		proxies = append(proxies, proxy)
-		c.addAt(t, proxy.URL, nil)
-	}
-
+	proxies := c.addBehindProxies(t, 3)
 	first := seed(t)
 
 	for n := range number(t, seedsEnv, 3) {
@@ -80,7 +80,7 @@ func TestLinearizable(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := newRun(t, c, seed)
 
-			unleash(proxies, seed)
+			unleash(t, proxies, seed)
 			r.disturb(t, c, r.start(t))
 			met := calm(t, proxies)
 
@@ -90,13 +90,28 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
+// addBehindProxies starts replicas each of which has a proxy between itself and the bucket.
+func (c *cluster) addBehindProxies(t *testing.T, n int) (proxies []*faultproxy.Proxy) {
+	t.Helper()
+
+	for range n {
+		proxy := faultproxy.Start(t, c.s3.Endpoint)
+		proxies = append(proxies, proxy)
+		c.addAt(t, proxy.URL, nil)
+	}
+
+	return proxies
+}
+
 // unleash adds the faults.
-func unleash(proxies []*faultproxy.Proxy, seed uint64) {
+func unleash(t *testing.T, proxies []*faultproxy.Proxy, seed uint64) {
+	t.Helper()
+
 	for i, proxy := range proxies {
 		proxy.Reset()
 		proxy.Seed(seed*31 + uint64(i))
 
-		for _, rule := range faults() {
+		for _, rule := range faults(t) {
 			proxy.Inject(rule)
 		}
 	}

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	seedEnv   = "REPLICAS_SEED"
 	seedsEnv  = "REPLICAS_SEEDS"  // how many histories are checked
+	faultsEnv = "REPLICAS_FAULTS" // how many times as often requests meet faults
 	outageEnv = "REPLICAS_OUTAGE" // how long the cache is away, as "30s"
 )
 
@@ -49,6 +50,20 @@ func number(t *testing.T, env string, otherwise int) int {
 	}
 
 	return int(n)
+}
+
+func outage(t *testing.T) time.Duration {
+	t.Helper()
+
+	text := os.Getenv(outageEnv)
+	if text == "" {
+		return 5 * time.Second
+	}
+
+	d, err := time.ParseDuration(text)
+	must(t, err)
+
+	return d
 }
 
 func must(t *testing.T, err error) {

@@ -4,6 +4,7 @@ package replicas
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -158,5 +159,38 @@ func verifyOffset(t *testing.T, up *wire.Upload, want int) {
 	have, err := up.Offset(t.Context())
 	if err != nil || have != int64(want) {
 		t.Fatalf("the upload stands at %d (%v), %d bytes were acknowledged", have, err, want)
+	}
+}
+
+// TestUploadIsOver: a client whose PUT was answered, but who did not hear of it, repeats it
+// at another replica, and learns that there is no such upload any more.
+func TestUploadIsOver(t *testing.T) {
+	c := newCluster(t)
+	c.add(t, 3, nil)
+
+	for _, size := range append(small[2:], large[0]) {
+		blob := randomBlob(300, size)
+
+		up, err := c.at('A').StartUpload(t.Context(), "over")
+		must(t, err)
+		must(t, up.Append(t.Context(), 0, blob[:size/2]))
+		must(t, up.At(c.at('B').Client).Finish(t.Context(), digest.FromBytes(blob), blob[size/2:]))
+
+		again := func(letter byte) error {
+			return up.At(c.at(letter).Client).Finish(t.Context(), digest.FromBytes(blob), blob[size/2:])
+		}
+
+		for _, letter := range []byte("CB") {
+			if err := again(letter); !errors.Is(err, wire.ErrNotFound) {
+				t.Errorf("replica %c, %d bytes: %v", letter, size, err)
+			}
+		}
+
+		// The one that has the bytes in memory still may take them once more.
+		if err := again('A'); err != nil && !errors.Is(err, wire.ErrNotFound) && !isServerError(err) {
+			t.Errorf("replica A, %d bytes: %v", size, err)
+		}
+
+		verifyBlob(t, c, "over", blob)
 	}
 }

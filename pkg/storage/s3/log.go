@@ -139,6 +139,14 @@ func (l *repoLog) saw(seen seenHead) {
 	}
 }
 
+// distrust ends what the head that we know is good for: a newer zot has replaced it.
+func (l *repoLog) distrust() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.seen.asOf = time.Time{}
+}
+
 // check asks for the head. Nothing comes back if it is the one that we know.
 func (l *repoLog) check(ctx context.Context) error {
 	known := l.current()
@@ -163,6 +171,8 @@ func (l *repoLog) check(ctx context.Context) error {
 
 	h, err := decodeHead(data)
 	if err != nil {
+		l.distrust()
+
 		return err
 	}
 
