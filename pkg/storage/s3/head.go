@@ -63,17 +63,11 @@ func (b batch) last() uint64 { return b.Records[len(b.Records)-1].Seq }
 const maxHead = 32 << 10
 
 func decodeHead(data []byte) (*head, error) {
+	if err := checkFormat(data, "format", headFormat); err != nil {
+		return nil, fmt.Errorf("head: %w", err)
+	}
+
 	var h head
-	if err := json.Unmarshal(data, &struct {
-		Format *int `json:"format"`
-	}{&h.Format}); err != nil {
-		return nil, fmt.Errorf("%w: head: %w", storage.ErrDamaged, err)
-	}
-
-	if h.Format != headFormat {
-		return nil, fmt.Errorf("%w: head has format %d, this zot knows %d", storage.ErrFormat, h.Format, headFormat)
-	}
-
 	if err := json.Unmarshal(data, &h); err != nil {
 		return nil, fmt.Errorf("%w: head: %w", storage.ErrDamaged, err)
 	}

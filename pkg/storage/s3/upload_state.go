@@ -176,16 +176,8 @@ func (u *upload) take(state uploadState) {
 //
 // Errors: storage.ErrDamaged, storage.ErrFormat.
 func decodeState(line []byte) (uploadState, error) {
-	var format struct {
-		Format int `json:"format"`
-	}
-
-	if err := json.Unmarshal(line, &format); err != nil {
-		return uploadState{}, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
-	}
-
-	if format.Format != uploadFormat {
-		return uploadState{}, fmt.Errorf("%w: format %d, this zot knows %d", storage.ErrFormat, format.Format, uploadFormat)
+	if err := checkFormat(line, "format", uploadFormat); err != nil {
+		return uploadState{}, err
 	}
 
 	var state uploadState
