@@ -216,20 +216,8 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 		}
 	}
 
-	read := make([][]batch, len(needed))
-
-	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(segmentsAtOnce)
-
-	for i, segment := range needed {
-		group.Go(func() (err error) {
-			read[i], err = l.readSegment(within, segment)
-
-			return err
-		})
-	}
-
-	if err := group.Wait(); err != nil {
+	read, err := l.readSegments(ctx, needed)
+	if err != nil {
 		return nil, err
 	}
 
@@ -239,6 +227,23 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 	}
 
 	return records, nil
+}
+
+func (l *repoLog) readSegments(ctx context.Context, segments []segmentRef) ([][]batch, error) {
+	read := make([][]batch, len(segments))
+
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(segmentsAtOnce)
+
+	for i, segment := range segments {
+		group.Go(func() (err error) {
+			read[i], err = l.readSegment(within, segment)
+
+			return err
+		})
+	}
+
+	return read, group.Wait()
 }
 
 func (l *repoLog) readSegment(ctx context.Context, segment segmentRef) ([]batch, error) {

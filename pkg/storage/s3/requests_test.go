@@ -407,14 +407,20 @@ func loadLog(ctx context.Context, driver storage.Driver) (storage.Log, rawLog, e
 		return nil, rawLog{}, err
 	}
 
+	loaded, err := load(ctx, log)
+
+	return log, loaded, err
+}
+
+func load(ctx context.Context, log storage.Log) (rawLog, error) {
 	loaded, err := log.Load(ctx)
 	if err != nil || loaded.Checkpoint == nil {
-		return log, rawLog{Loaded: loaded}, err
+		return rawLog{Loaded: loaded}, err
 	}
 
 	data, err := io.ReadAll(loaded.Checkpoint)
 
-	return log, rawLog{loaded, string(data)}, errors.Join(err, loaded.Checkpoint.Close())
+	return rawLog{loaded, string(data)}, errors.Join(err, loaded.Checkpoint.Close())
 }
 
 func hasCheckpoint(w *storagetest.World) {

@@ -25,7 +25,7 @@ const rootVersion = 1
 // give the rest another meaning.
 //
 // Errors: storage.ErrFormat, storage.ErrDamaged.
-func checkFormat(data []byte, field string, known int) error {
+func checkFormat(data []byte, field string, known int) error { //nolint:unparam // each format has its number
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrDamaged, err)
