@@ -36,11 +36,7 @@ type logReplica struct {
 func newLogReplica(t *testing.T, opts s3.Options, name string) *logReplica {
 	t.Helper()
 
-	bucket, err := s3.OpenUnprobed(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-
+	bucket := mustOpen(t, opts)
 	t.Cleanup(func() { _ = bucket.Close() })
 
 	log, loaded, err := loadLog(t.Context(), bucket)
@@ -443,22 +439,9 @@ func TestSuspendedReplica(t *testing.T) {
 
 		watch.check(t, replicas...)
 
-		_, loaded, err := loadLog(t.Context(), openUnprobed(t, opts))
+		_, loaded, err := loadLog(t.Context(), mustOpen(t, opts))
 		So(err, ShouldBeNil)
 		So(loaded.last(), ShouldEqual, uint64(len(watch.seen)))
 		So(loaded.checkpoint, ShouldEqual, fmt.Sprint("state ", loaded.Covered))
 	})
-}
-
-func openUnprobed(t *testing.T, opts s3.Options) *s3.Bucket {
-	t.Helper()
-
-	bucket, err := s3.OpenUnprobed(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { _ = bucket.Close() })
-
-	return bucket
 }

@@ -46,10 +46,7 @@ func (p *pool) replica(t *testing.T, dedupe bool) *storagetest.World {
 	opts := p.opts
 	opts.Dedupe = dedupe
 
-	bucket, err := s3.OpenUnprobed(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := mustOpen(t, opts)
 
 	return storagetest.OpenOn(t, bucket, storage.NoCache{}, storage.Options{Log: zerolog.Nop()})
 }

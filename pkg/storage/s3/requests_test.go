@@ -100,10 +100,7 @@ func newRequestRun(t *testing.T, b *bench) *requestRun {
 func (r *requestRun) replica(t *testing.T) *storagetest.World {
 	t.Helper()
 
-	bucket, err := s3.OpenUnprobed(t.Context(), r.opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := mustOpen(t, r.opts)
 
 	return storagetest.OpenOn(t, bucket, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
 }
