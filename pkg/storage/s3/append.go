@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,30 +46,6 @@ func (l *repoLog) Append(ctx context.Context, records []storage.Record) error {
 	}
 
 	return l.replace(ctx, base, into.with(next), next.Token)
-}
-
-// withRoom moves the batches of a head that has grown large to a segment. Nothing names
-// that before the new head does.
-func (l *repoLog) withRoom(ctx context.Context, h *head) (*head, error) {
-	if len(h.Batches) == 0 {
-		return h, nil
-	}
-
-	body, err := json.Marshal(h.Batches)
-	if err != nil {
-		return nil, fmt.Errorf("encode segment: %w", err)
-	}
-
-	if len(body) < maxHead {
-		return h, nil
-	}
-
-	name := fmt.Sprintf("segment-%020d-%s", h.Batches[0].first(), newToken())
-	if _, err := l.b.client.put(ctx, l.objectKey(name), bytes.NewReader(body), int64(len(body)), condition{}, ""); err != nil {
-		return nil, err
-	}
-
-	return h.rolled(name), nil
 }
 
 // replace puts a head in place of base. token is that of the batch that it adds, or of
@@ -248,12 +223,18 @@ func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (done b
 	}
 
 	next, due := base.head.checkpointed(ref, written.modified).swept(written.modified)
+
+	next, err = l.shelve(ctx, next)
+	if err != nil {
+		return false, err
+	}
+
 	if err := l.replace(ctx, base, next, next.Writer); err != nil {
 		return false, err
 	}
 
 	for _, name := range due {
-		if err := l.b.client.delete(ctx, l.objectKey(name)); err != nil {
+		if err := l.remove(ctx, name); err != nil {
 			return true, err
 		}
 	}

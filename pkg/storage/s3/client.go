@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -140,21 +141,27 @@ type patience struct {
 	serving atomic.Bool
 }
 
-// newRetryer waits longer where the server asks for it (503 SlowDown): a second before
-// the first retry, then twice as long each time. The SDK's adaptive mode, which lowers
-// the rate of all requests together, starves them: where 3% of the requests were refused,
-// 12 clients needed 51 s instead of 2.6 s for 300 images, and where 10% were, none got
-// done in a minute; now 4.4 s and 6.5 s (TestSlowDown of test/replicas, 2 cores).
+// newRetryer waits up to longest between two tries, from 1 s on where the server asks for
+// it (503 SlowDown). It does not slow down other requests, as the SDK's adaptive mode
+// would: S3 throttles a range of keys, and one such answer made 400 requests on other keys
+// take 10 s instead of half a second (TestThrottled).
 func newRetryer(longest time.Duration) *patience {
-	standard := retry.NewStandard(func(o *retry.StandardOptions) {
+	return &patience{RetryerV2: retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxBackoff = longest
 		o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
 			http.StatusConflict: {}, // somebody else is changing the same key (S3 API reference)
-		}})
+		}}, retry.IsErrorRetryableFunc(isCutShort))
 		o.RateLimiter = ratelimit.None // a bound on retries per time would fail the pushes of all
-	})
+	})}
+}
 
-	return &patience{RetryerV2: standard}
+// isCutShort says whether an answer broke off before all of it could be read.
+func isCutShort(err error) aws.Ternary {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return aws.TrueTernary
+	}
+
+	return aws.UnknownTernary
 }
 
 // MaxAttempts implements aws.Retryer.

@@ -98,10 +98,7 @@ func TestRequestCounts(t *testing.T) {
 func newCountRun(t *testing.T, b *bench, opts s3.Options, cache storage.Cache) *countRun {
 	t.Helper()
 
-	bucket, err := s3.OpenUnprobed(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := mustOpen(t, opts)
 
 	r := &countRun{bench: b, opts: opts}
 	r.World = storagetest.OpenOn(t, bucket, cache, storage.Options{Log: zerolog.Nop()})
@@ -179,8 +176,7 @@ func (r *countRun) upload(repo storage.RepoName, last string, chunks ...string) 
 func (r *countRun) fresh() { r.World = r.replica() }
 
 func (r *countRun) replica() *storagetest.World {
-	bucket, err := s3.OpenUnprobed(r.T.Context(), r.opts)
-	r.NoError(err, "open")
+	bucket := mustOpen(r.T, r.opts)
 
 	return storagetest.OpenOn(r.T, bucket, storage.NoCache{}, storage.Options{Log: zerolog.Nop()})
 }

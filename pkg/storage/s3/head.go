@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"zotregistry.io/zot/pkg/storage"
@@ -39,11 +40,12 @@ type checkpointRef struct {
 type segmentRef struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
+	Size  int64  `json:"size"` // bytes
 	Name  string `json:"name"`
 }
 
 type droppedRef struct {
-	Name string    `json:"name"`
+	Name string    `json:"name"` // one that begins with dropList is a list of more
 	Time time.Time `json:"time"` // the bucket's
 }
 
@@ -63,22 +65,67 @@ func (b batch) last() uint64 { return b.Records[len(b.Records)-1].Seq }
 const maxHead = 32 << 10
 
 func decodeHead(data []byte) (*head, error) {
+	if err := checkFormat(data, "format", headFormat); err != nil {
+		return nil, fmt.Errorf("head: %w", err)
+	}
+
 	var h head
-	if err := json.Unmarshal(data, &struct {
-		Format *int `json:"format"`
-	}{&h.Format}); err != nil {
-		return nil, fmt.Errorf("%w: head: %w", storage.ErrDamaged, err)
-	}
-
-	if h.Format != headFormat {
-		return nil, fmt.Errorf("%w: head has format %d, this zot knows %d", storage.ErrFormat, h.Format, headFormat)
-	}
-
 	if err := json.Unmarshal(data, &h); err != nil {
 		return nil, fmt.Errorf("%w: head: %w", storage.ErrDamaged, err)
 	}
 
-	return &h, checkBatches(h.Batches)
+	if err := checkBatches(h.Batches); err != nil {
+		return nil, err
+	}
+
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+
+	return &h, nil
+}
+
+// check says whether a head leads from its checkpoints to its last record without a gap.
+//
+// Errors: storage.ErrDamaged.
+func (h *head) check() error {
+	begin := uint64(0)
+
+	if h.Before != nil {
+		begin = h.Before.Seq
+	}
+
+	if h.covered() > h.Seq || h.covered() < begin {
+		return fmt.Errorf("%w: head of record %d has the checkpoints %d and %d", storage.ErrDamaged, h.Seq, begin, h.covered())
+	}
+
+	reached, first := begin, true
+	follows := func(from, to uint64) bool {
+		ok := from > 0 && from <= to && (from-1 == reached || first && from-1 < reached)
+		reached, first = to, false
+
+		return ok
+	}
+
+	for _, s := range h.Segments {
+		if !follows(s.First, s.Last) {
+			return fmt.Errorf("%w: head: segment %s does not follow", storage.ErrDamaged, s.Name)
+		}
+	}
+
+	for _, b := range h.Batches {
+		for _, record := range b.Records {
+			if !follows(record.Seq, record.Seq) {
+				return fmt.Errorf("%w: head: record %d does not follow", storage.ErrDamaged, record.Seq)
+			}
+		}
+	}
+
+	if max(reached, begin) != h.Seq {
+		return fmt.Errorf("%w: head of record %d leads to %d", storage.ErrDamaged, h.Seq, reached)
+	}
+
+	return nil
 }
 
 // checkBatches looks for what this zot does not know.
@@ -108,13 +155,62 @@ func (h *head) with(next batch) *head {
 	return &changed
 }
 
-// rolled returns a head whose batches are in a segment.
-func (h *head) rolled(name string) *head {
+// rolled returns a head whose batches are in a segment, of size bytes.
+func (h *head) rolled(name string, size int64) *head {
 	changed := *h
 	changed.Segments = append(slices.Clip(h.Segments), segmentRef{
-		First: h.Batches[0].first(), Last: h.Seq, Name: name,
+		First: h.Batches[0].first(), Last: h.Seq, Size: size, Name: name,
 	})
 	changed.Batches = nil
+
+	return &changed
+}
+
+// Segments of about one size are made one when there are so many of them, until they are
+// large: a repository of a million tags has a checkpoint for each 250,000 records or so,
+// and the head must not name thousands of segments.
+const (
+	mergeAt    = 8
+	maxSegment = mergeAt * mergeAt * maxHead // 2 MiB
+)
+
+// mergeable are the last segments, if they should be one.
+func (h *head) mergeable() []segmentRef {
+	begin := len(h.Segments)
+	for begin > 0 && sizeClass(h.Segments[begin-1]) == sizeClass(h.Segments[len(h.Segments)-1]) {
+		begin--
+	}
+
+	same := h.Segments[begin:]
+	if len(same) < mergeAt || same[0].Size >= maxSegment {
+		return nil
+	}
+
+	return same
+}
+
+func sizeClass(s segmentRef) int {
+	class := 0
+	for size := int64(mergeAt * maxHead); size <= min(s.Size, maxSegment); size *= mergeAt {
+		class++
+	}
+
+	return class
+}
+
+// merged returns a head whose last n segments are one. They are put aside, now.
+func (h *head) merged(n int, name string, size int64, now time.Time) *head {
+	changed := *h
+	kept, parts := h.Segments[:len(h.Segments)-n], h.Segments[len(h.Segments)-n:]
+	changed.Dropped = slices.Clone(h.Dropped)
+
+	for _, part := range parts {
+		changed.Dropped = append(changed.Dropped, droppedRef{part.Name, now})
+	}
+
+	changed.Segments = append(slices.Clip(kept), segmentRef{
+		First: parts[0].First, Last: parts[n-1].Last, Size: size, Name: name,
+	})
 
 	return &changed
 }
@@ -179,6 +275,37 @@ func (h *head) swept(now time.Time) (changed *head, due []string) {
 	}
 
 	return &next, due
+}
+
+// dropList is what the name of a list of dropped objects begins with, and maxDropped how
+// many are named without one: a busy repository drops ten thousand in a day.
+const (
+	dropList   = "dropped-"
+	maxDropped = 64
+)
+
+// shelved returns a head in which a list of that name stands for what was dropped, and
+// that list, which is to be written first; none if there is not much. Lists are not put
+// into others: they would never be due.
+func (h *head) shelved(name string) (changed *head, list []droppedRef) {
+	next := *h
+	next.Dropped = nil
+
+	for _, dropped := range h.Dropped {
+		if strings.HasPrefix(dropped.Name, dropList) {
+			next.Dropped = append(next.Dropped, dropped)
+		} else {
+			list = append(list, dropped)
+		}
+	}
+
+	if len(list) <= maxDropped {
+		return h, nil
+	}
+
+	next.Dropped = append(next.Dropped, droppedRef{name, list[len(list)-1].Time})
+
+	return &next, list
 }
 
 // recordsOf are the records of batches behind seq, in order.

@@ -82,7 +82,7 @@ func generation(place string) (gen int, ok bool) {
 
 	gen, err := strconv.Atoi(number)
 
-	return gen, err == nil && gen >= 0
+	return gen, err == nil && gen >= 0 && poolPlaceOf(gen) == place
 }
 
 func poolPlaceOf(gen int) string { return poolPlace + strconv.Itoa(gen) }

@@ -270,12 +270,21 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 		}
 	}
 
-	read := make([][]batch, len(needed))
+	read, err := l.readSegments(ctx, needed)
+	if err != nil {
+		return nil, err
+	}
+
+	return recordsOf(append(slices.Concat(read...), h.Batches...), seq), nil
+}
+
+func (l *repoLog) readSegments(ctx context.Context, segments []segmentRef) ([][]batch, error) {
+	read := make([][]batch, len(segments))
 
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(segmentsAtOnce)
 
-	for i, segment := range needed {
+	for i, segment := range segments {
 		group.Go(func() (err error) {
 			read[i], err = l.readSegment(within, segment)
 
@@ -283,11 +292,7 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 		})
 	}
 
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-
-	return recordsOf(append(slices.Concat(read...), h.Batches...), seq), nil
+	return read, group.Wait()
 }
 
 func (l *repoLog) readSegment(ctx context.Context, segment segmentRef) ([]batch, error) {

@@ -29,10 +29,7 @@ func newTight(t *testing.T, b *bench) *storagetest.World {
 	opts := b.proxied()
 	opts.Parts = s3.NewBudget(0, t.TempDir())
 
-	bucket, err := s3.OpenUnprobed(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := mustOpen(t, opts)
 
 	return storagetest.OpenOn(t, bucket, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
 }
@@ -178,10 +175,7 @@ func TestStalledClients(t *testing.T) {
 			opts := b.proxied()
 			opts.PartSize = 0
 
-			bucket, err := s3.OpenUnprobed(t.Context(), opts)
-			if err != nil {
-				t.Fatal(err)
-			}
+			bucket := mustOpen(t, opts)
 
 			// As in pkg/cli: with large buffers a client that stalls early takes no part at all.
 			w := storagetest.OpenOn(t, bucket, storagetest.NewMapCache(), storage.Options{

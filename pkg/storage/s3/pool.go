@@ -85,7 +85,8 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 }
 
 // findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
-// have left a membership without bytes.
+// have left a membership without bytes. Who is told that a blob is there may count on it
+// for a while, so it is not left condemned.
 func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error) {
 	gen, err := b.live(ctx, blob.digest) // whoever wrote the membership may have stopped before that
 	if err != nil {
@@ -177,18 +178,34 @@ func (b *Bucket) tombstone(ctx context.Context, dgst digest.Digest) (tombstone, 
 		return tombstone{}, err
 	}
 
-	var stone tombstone
-	if err := json.Unmarshal(data, &stone); err != nil {
-		return tombstone{}, fmt.Errorf("%w: %s: %w", storage.ErrDamaged, info.key, err)
-	}
-
-	if stone.Format != tombstoneFormat {
-		return tombstone{}, fmt.Errorf("%w: %s has format %d, this zot knows %d", storage.ErrFormat, info.key, stone.Format, tombstoneFormat)
+	stone, err := decodeTombstone(data)
+	if err != nil {
+		return tombstone{}, fmt.Errorf("%s: %w", info.key, err)
 	}
 
 	stone.etag = info.etag
 	if stone.Gen > 0 {
 		b.gens.Add(dgst, stone.Gen)
+	}
+
+	return stone, nil
+}
+
+// decodeTombstone reads one that this zot knows.
+//
+// Errors: storage.ErrFormat, storage.ErrDamaged.
+func decodeTombstone(data []byte) (tombstone, error) {
+	if err := checkFormat(data, "format", tombstoneFormat); err != nil {
+		return tombstone{}, err
+	}
+
+	var stone tombstone
+	if err := json.Unmarshal(data, &stone); err != nil {
+		return tombstone{}, fmt.Errorf("%w: tombstone: %w", storage.ErrDamaged, err)
+	}
+
+	if stone.Gen < 0 {
+		return tombstone{}, fmt.Errorf("%w: tombstone of generation %d", storage.ErrDamaged, stone.Gen)
 	}
 
 	return stone, nil
@@ -335,7 +352,7 @@ func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
 	source, ok := parseBlob(src)
 
 	if _, pooled := generation(source.place); isBlob && ok && b.opts.Dedupe && (pooled || source.place == "") {
-		placed, err := b.adopt(ctx, to)
+		placed, err := b.adopt(ctx, to, source.place)
 		if err == nil || !isNotExist(err) || pooled {
 			return placed, err
 		}
@@ -355,13 +372,21 @@ func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
 	})
 }
 
-// adopt makes a repository a member of what is in the pool already.
+// adopt makes a repository a member of what is in the pool already, perhaps at a place
+// that is known.
 //
 // Errors: fs.ErrNotExist if it is not there, or was deleted meanwhile.
-func (b *Bucket) adopt(ctx context.Context, to blob) (string, error) {
-	guess, _ := b.gens.Get(to.digest)
+func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, error) {
+	guess, known := generation(place)
+	if newer, ok := b.gens.Get(to.digest); !known || ok && newer > guess {
+		guess = newer
+	}
 
 	info, err := b.client.head(ctx, dataKey(to.digest, guess))
+	if isNotExist(err) { // or a later generation is
+		guess, info, err = b.presentData(ctx, to.digest, guess)
+	}
+
 	if err != nil {
 		return "", err
 	}
@@ -380,6 +405,24 @@ func (b *Bucket) adopt(ctx context.Context, to blob) (string, error) {
 	}
 
 	return b.hold(to, poolPlaceOf(gen), info.size, trustWritten).Key, nil
+}
+
+// presentData looks for the bytes of the present generation, of which not was looked for.
+//
+// Errors: fs.ErrNotExist.
+func (b *Bucket) presentData(ctx context.Context, dgst digest.Digest, not int) (int, stored, error) {
+	stone, err := b.tombstone(ctx, dgst)
+	if err == nil && stone.Gen == not {
+		err = fmt.Errorf("bytes of %s: %w", dgst, fs.ErrNotExist)
+	}
+
+	if err != nil {
+		return 0, stored{}, err
+	}
+
+	info, err := b.client.head(ctx, dataKey(dgst, stone.Gen))
+
+	return stone.Gen, info, err
 }
 
 func (b *Bucket) copyTo(ctx context.Context, from storage.Info, key string) error {

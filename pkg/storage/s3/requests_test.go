@@ -100,10 +100,7 @@ func newRequestRun(t *testing.T, b *bench) *requestRun {
 func (r *requestRun) replica(t *testing.T) *storagetest.World {
 	t.Helper()
 
-	bucket, err := s3.OpenUnprobed(t.Context(), r.opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := mustOpen(t, r.opts)
 
 	return storagetest.OpenOn(t, bucket, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
 }
@@ -407,14 +404,20 @@ func loadLog(ctx context.Context, driver storage.Driver) (storage.Log, rawLog, e
 		return nil, rawLog{}, err
 	}
 
+	loaded, err := load(ctx, log)
+
+	return log, loaded, err
+}
+
+func load(ctx context.Context, log storage.Log) (rawLog, error) {
 	loaded, err := log.Load(ctx)
 	if err != nil || loaded.Checkpoint == nil {
-		return log, rawLog{Loaded: loaded}, err
+		return rawLog{Loaded: loaded}, err
 	}
 
 	data, err := io.ReadAll(loaded.Checkpoint)
 
-	return log, rawLog{loaded, string(data)}, errors.Join(err, loaded.Checkpoint.Close())
+	return rawLog{loaded, string(data)}, errors.Join(err, loaded.Checkpoint.Close())
 }
 
 func hasCheckpoint(w *storagetest.World) {

@@ -21,6 +21,28 @@ type root struct {
 // rootVersion is that of the whole format. A higher one is refused before any write.
 const rootVersion = 1
 
+// checkFormat looks at nothing but the version of what is written in JSON: a newer zot may
+// give the rest another meaning.
+//
+// Errors: storage.ErrFormat, storage.ErrDamaged.
+func checkFormat(data []byte, field string, known int) error { //nolint:unparam // each format has its number
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrDamaged, err)
+	}
+
+	var format int
+	if err := json.Unmarshal(fields[field], &format); err != nil {
+		return fmt.Errorf("%w: %s: %w", storage.ErrDamaged, field, err)
+	}
+
+	if format != known {
+		return fmt.Errorf("%w: %s is %d, this zot knows %d", storage.ErrFormat, field, format, known)
+	}
+
+	return nil
+}
+
 // findRoot reads what the bucket is, if zot has made it. It is the first request, and so
 // finds out about what is wrong with the settings.
 func (b *Bucket) findRoot(ctx context.Context) error {
@@ -33,12 +55,12 @@ func (b *Bucket) findRoot(ctx context.Context) error {
 		return b.explain(err)
 	}
 
-	if err := json.Unmarshal(data, &b.root); err != nil {
-		return fmt.Errorf("%w: %s: %w", storage.ErrDamaged, rootKey, err)
+	if err := checkFormat(data, "version", rootVersion); err != nil {
+		return fmt.Errorf("%s: %w", rootKey, err)
 	}
 
-	if b.root.Version != rootVersion {
-		return fmt.Errorf("%w: %s has version %d, this zot knows %d", storage.ErrFormat, rootKey, b.root.Version, rootVersion)
+	if err := json.Unmarshal(data, &b.root); err != nil {
+		return fmt.Errorf("%w: %s: %w", storage.ErrDamaged, rootKey, err)
 	}
 
 	if b.root.ID == "" || b.root.Secret == "" {

@@ -6,8 +6,9 @@
 // written with a condition, and whoever loses looks again.
 //
 //	objects.go, pool.go   whole objects; equal blobs once, and who holds them
-//	upload*.go            bytes that are still arriving
+//	upload*.go, aside.go  bytes that are still arriving; budget.go: memory for them
 //	log.go, head.go       the log of a repository
+//	append.go, segments.go   ... and how it changes
 //	client*.go            requests: retries, conditions, errors
 //	probe.go              what the bucket can do
 package s3

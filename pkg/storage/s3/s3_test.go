@@ -86,6 +86,18 @@ func open(t *testing.T, opts s3.Options) *s3.Bucket {
 	return bucket
 }
 
+// mustOpen opens a bucket of which is known what it can do.
+func mustOpen(t *testing.T, opts s3.Options) *s3.Bucket {
+	t.Helper()
+
+	bucket, err := s3.OpenUnprobed(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return bucket
+}
+
 func TestDriver(t *testing.T) {
 	b := newBench(t)
 

@@ -123,15 +123,19 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 		return nil, nil, err
 	}
 
-	state := saved.uploadState
+	u.take(saved.uploadState)
+	u.etag = saved.etag
+
+	return u, saved.Note, saved.Close()
+}
+
+func (u *upload) take(state uploadState) {
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved, u.etag, u.away = true, saved.etag, state.Tail
+	u.saved, u.away = true, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
 	}
-
-	return u, state.Note, saved.Close()
 }
 
 // savedState is a state, and behind it the tail, to be read.
@@ -168,17 +172,46 @@ func (b *Bucket) openState(ctx context.Context, key, etag string) (*savedState, 
 	return saved, nil
 }
 
-func (s *savedState) decode(key string, line []byte, size int64) error {
-	if err := json.Unmarshal(line, &s.uploadState); err != nil {
-		return fmt.Errorf("%w: state of upload %s: %w", storage.ErrDamaged, key, err)
+func (s *savedState) decode(key string, line []byte, size int64) (err error) {
+	s.uploadState, err = decodeState(line)
+	if err == nil && int64(len(line))+s.Tail != size {
+		err = fmt.Errorf("%w: %d bytes, not %d", storage.ErrDamaged, size, int64(len(line))+s.Tail)
 	}
 
-	if s.Format != uploadFormat {
-		return fmt.Errorf("%w: state of upload %s has format %d, this zot knows %d", storage.ErrFormat, key, s.Format, uploadFormat)
+	if err != nil {
+		return fmt.Errorf("state of upload %s: %w", key, err)
 	}
 
-	if int64(len(line))+s.Tail != size {
-		return fmt.Errorf("%w: state of upload %s: %d bytes, not %d", storage.ErrDamaged, key, size, int64(len(line))+s.Tail)
+	return nil
+}
+
+// decodeState reads the line of a state, and looks for what cannot be.
+//
+// Errors: storage.ErrDamaged, storage.ErrFormat.
+func decodeState(line []byte) (uploadState, error) {
+	if err := checkFormat(line, "format", uploadFormat); err != nil {
+		return uploadState{}, err
+	}
+
+	var state uploadState
+	if err := json.Unmarshal(line, &state); err != nil {
+		return uploadState{}, fmt.Errorf("%w: %w", storage.ErrDamaged, err)
+	}
+
+	return state, state.check()
+}
+
+// check says whether a state is one that Save writes.
+func (s uploadState) check() error {
+	switch {
+	case s.Tail < 0 || s.Full < 0 || s.PartSize < 0:
+		return fmt.Errorf("%w: a size is below 0", storage.ErrDamaged)
+	case s.Sent == nil && !s.Known && s.Full > 0:
+		return fmt.Errorf("%w: parts are missing", storage.ErrDamaged)
+	case s.Sent != nil && (s.Sent.Key == "" || s.Sent.ID == "" || !s.Staged && s.Sent.size() != s.Full):
+		return fmt.Errorf("%w: its parts have not %d bytes", storage.ErrDamaged, s.Full)
+	case s.PartSize == 0 && s.Sent != nil:
+		return fmt.Errorf("%w: it has no size of parts", storage.ErrDamaged)
 	}
 
 	return nil

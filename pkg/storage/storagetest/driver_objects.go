@@ -72,6 +72,7 @@ func (d driverUnderTest) testWhole() {
 	d.mustPut("a/b", letter(0))
 
 	var writer sync.WaitGroup
+	defer writer.Wait()
 
 	writer.Go(func() {
 		for i := range rounds {
@@ -87,8 +88,6 @@ func (d driverUnderTest) testWhole() {
 			d.T.Errorf("read %d bytes, not all of them %q", len(got), got[:1])
 		}
 	}
-
-	writer.Wait()
 }
 
 func (d driverUnderTest) testRanges() {
