@@ -31,7 +31,7 @@ func TestNewerBucket(t *testing.T) {
 	before := c.objects(t, "")
 	out := (&daemon.Zot{Storage: c.storage(c.s3.Endpoint, nil)}).Refused(t, refusedWithin)
 
-	if !strings.Contains(out, "_zot/root.json has version 2, this zot knows 1") {
+	if !strings.Contains(out, "_zot/root.json") || !strings.Contains(out, "version is 2, this zot knows 1") {
 		t.Errorf("the reason is missing in:\n%s", out)
 	}
 
