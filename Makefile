@@ -69,11 +69,11 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote memory crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,memory ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -116,6 +116,10 @@ crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the re
 remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoDB
 	@test/need.sh redis-server=redis-server
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
+
+.PHONY: memory
+memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large pushes to S3 (7 GB of disk)
+	@$(SUITE) memory test/gotest.sh -tags memory -count=1 -run TestResidentMemory ./pkg/storage/s3
 
 .PHONY: cross
 cross: ## does it build for all platforms
