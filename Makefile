@@ -69,20 +69,26 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote memory crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas memory crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,memory ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas,memory ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
 	@$(SUITE) unit test/gotest.sh -shuffle=on -timeout=8m ./...
 
+# Without test/model: it has no goroutines, and would take two minutes.
 .PHONY: race
 race: $(STRICT) ## unit tests with the race detector (needs a C compiler)
 	@test/need.sh gcc=gcc,libc6-dev
-	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m ./...
+	@CGO_ENABLED=1 $(SUITE) race test/gotest.sh -race -shuffle=on -timeout=15m \
+		$$($(GO) list ./... | grep -v '/test/model$$')
+
+.PHONY: model
+model: ## the protocol of deleting, with more processes than "make unit" has (6 GB)
+	@ZOT_MODEL=long $(SUITE) model $(GO) test -v -count=1 -timeout=60m ./test/model
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## linters, the import rules among them
@@ -98,7 +104,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	@$(SUITE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
-conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) ## the OCI conformance program
+conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## the OCI conformance program
 	@CONFORMANCE_PROGRAM=$(TOOLS)/conformance-$(CONFORMANCE_VERSION) CONFORMANCE_RESULTS=$(BIN)/conformance \
 		$(SUITE) conformance test/gotest.sh -tags conformance -count=1 ./test/conformance
 
@@ -117,6 +123,13 @@ remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoD
 	@test/need.sh redis-server=redis-server
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
 
+# REPLICAS_SEED=n REPLICAS_SEEDS=20 REPLICAS_FAULTS=4 REPLICAS_OUTAGE=30s make it thorough.
+.PHONY: replicas
+replicas: build $(STRICT) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## several replicas on one bucket: failures, linearizability
+	@test/need.sh redis-server=redis-server
+	@REPLICAS_RESULTS=$(BIN)/replicas \
+		$(SUITE) replicas test/gotest.sh -tags replicas -count=1 -timeout=60m ./test/replicas
+
 .PHONY: memory
 memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large pushes to S3 (7 GB of disk)
 	@$(SUITE) memory test/gotest.sh -tags memory -count=1 -run TestResidentMemory ./pkg/storage/s3
@@ -124,6 +137,10 @@ memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large
 .PHONY: cross
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
+
+.PHONY: bench-s3
+bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## the same, both in a bucket
+	@$(SUITE) bench-s3 $(GO) run ./test/bench -s3 -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
 
 .PHONY: bench
 bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution
@@ -143,7 +160,7 @@ define install
 endef
 
 .PHONY: client-tools
-client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION)
+client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
 
 .PHONY: remote-tools
 remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)

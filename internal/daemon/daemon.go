@@ -132,6 +132,13 @@ func (d *Daemon) Stop() error {
 	}
 }
 
+// Pause has the kernel hold the process: it still accepts connections, and does not
+// answer. Kill ends a paused process, too.
+func (d *Daemon) Pause() error { return d.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (d *Daemon) Resume() error { return d.cmd.Process.Signal(syscall.SIGCONT) }
+
 // FreeAddr returns an address on the loopback interface that was free a moment ago.
 func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -2,26 +2,30 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // BinaryEnv names the binary under test. The Makefile sets it to bin/zot.
 const BinaryEnv = "ZOT_BINARY"
 
 // Zot says how to run the binary under test. Nothing in it is a default: what a
-// field leaves out is left out of the configuration file too.
+// field leaves out is left out of the configuration file too. Several with the same
+// storageDriver in Storage are replicas: each has a root of its own, for its cache.
 type Zot struct {
 	// Root is the root directory. Empty means a new temporary one.
 	Root string
 	// Addr is host:port. Empty means a free port.
 	Addr string
-	// Storage holds further keys of "storage", such as "sparse".
+	// Storage holds further keys of "storage", such as "sparse" or "storageDriver".
 	Storage map[string]any
 	// HTTP holds further keys of "http", such as "tls".
 	HTTP map[string]any
@@ -33,13 +37,8 @@ type Zot struct {
 // when the test is over, and the end of its log is shown if the test failed.
 func (z *Zot) Start(t testing.TB) *Daemon {
 	t.Helper()
-	z.fill(t)
 
-	config := filepath.Join(z.dir, "config.json")
-	if err := os.WriteFile(config, z.config(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
+	config := z.prepare(t)
 	logPath := filepath.Join(z.dir, "zot.log")
 
 	d, err := Open(t.Context(), []string{Binary(t), "serve", config}, z.Addr, logPath)
@@ -54,6 +53,37 @@ func (z *Zot) Start(t testing.TB) *Daemon {
 	})
 
 	return d
+}
+
+// Refused runs zot where it must not come up, and returns what it printed. The test fails
+// if it does not leave with exit status 1 within limit.
+func (z *Zot) Refused(t testing.TB, limit time.Duration) string {
+	t.Helper()
+
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+
+	out, err := exec.CommandContext(ctx, Binary(t), "serve", z.prepare(t)).CombinedOutput()
+
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || ctx.Err() != nil {
+		t.Errorf("want exit status 1 within %s, got %v:\n%s", limit, err, out)
+	}
+
+	return string(out)
+}
+
+// prepare writes the configuration, and returns its path.
+func (z *Zot) prepare(t testing.TB) string {
+	t.Helper()
+	z.fill(t)
+
+	config := filepath.Join(z.dir, "config.json")
+	if err := os.WriteFile(config, z.config(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	return config
 }
 
 // fill decides what was left open, so that a second Start is a restart.

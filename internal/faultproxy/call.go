@@ -161,7 +161,6 @@ func (c *call) answer(res *http.Response) {
 		}
 
 		body = io.LimitReader(body, max(1, res.ContentLength/2))
-		defer cut(c.w)
 	}
 
 	for _, name := range hopByHop {
@@ -178,8 +177,9 @@ func (c *call) answer(res *http.Response) {
 	buffer := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buffer)
 
-	if _, err := io.CopyBuffer(writerOnly{c.w}, body, buffer[:]); err != nil {
-		// The client has left, or the server has: the client must not take what it
+	_, err := io.CopyBuffer(writerOnly{c.w}, body, buffer[:])
+	if err != nil || c.entry.Fault == Truncate {
+		// Else the client has left, or the server has: the client must not take what it
 		// got for the whole.
 		cut(c.w)
 	}
@@ -261,7 +261,8 @@ func keep(body io.Reader) (*os.File, int64, error) {
 	return file, size, nil
 }
 
-// cut sends what was written of an answer, and resets the connection.
+// cut sends what was written of an answer, and resets the connection. It is called once:
+// net/http panics where a connection that is taken away is flushed.
 func cut(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 	reset(w)

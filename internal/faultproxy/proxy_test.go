@@ -244,6 +244,34 @@ func TestTruncate(t *testing.T) {
 	})
 }
 
+func TestTruncateOfABrokenAnswer(t *testing.T) {
+	Convey("An answer that breaks off before it is cut short is cut once", t, func() {
+		broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, "some")
+		}))
+		Reset(broken.Close)
+
+		p, err := New(broken.URL)
+		So(err, ShouldBeNil)
+		Reset(func() { So(p.Close(), ShouldBeNil) })
+		p.Inject(Rule{Kind: Truncate})
+
+		panicked := make(chan any, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { panicked <- recover() }()
+
+			p.serve(w, r)
+		}))
+		Reset(server.Close)
+
+		c := client{&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, server.URL}
+		_, _, err = c.do(t, "GET", "/b/k", "")
+		So(err, ShouldNotBeNil)
+		So(<-panicked, ShouldBeNil)
+	})
+}
+
 // start does a request in the background.
 func start(t *testing.T, c client, method, path, body string) <-chan error {
 	t.Helper()

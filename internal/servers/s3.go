@@ -150,6 +150,15 @@ func (s *S3) Bucket(ctx context.Context, name string) error {
 	return nil
 }
 
+// StorageDriver is what a configuration of zot says as storage.storageDriver, to keep
+// images in a bucket. The caller may change it.
+func (s *S3) StorageDriver(bucket string) map[string]any {
+	return map[string]any{
+		"name": "s3", "bucket": bucket, "region": s.Region, "regionendpoint": s.Endpoint,
+		"accesskey": s.AccessKey, "secretkey": s.SecretKey,
+	}
+}
+
 // Account creates an account that may do nothing until a bucket's policy names it,
 // with its access key as the principal.
 func (s *S3) Account(ctx context.Context, accessKey, secretKey string) error {

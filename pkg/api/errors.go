@@ -82,6 +82,7 @@ var problems = []struct {
 	{is(storage.ErrInUse), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(storage.ErrPrecondition), problem{http.StatusPreconditionFailed, "DENIED"}},
 	{is(storage.ErrConflict), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
+	{is(storage.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 }
 
 // problemOf finds the row of an error; what is in none is our own fault.

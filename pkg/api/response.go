@@ -1,11 +1,13 @@
 package api
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -87,7 +89,8 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
 	}
 
-	pieces := w.newPieces(limited.R)
+	pieces := w.newPieces(limited.R, limited.N)
+	defer pieces.close()
 
 	for limited.N > 0 && !pieces.ended {
 		n, err := pieces.send(limited.N)
@@ -154,10 +157,11 @@ type pieces struct {
 	start int64     // where file began
 	buf   []byte    // for a writer that has no ReadFrom (HTTP/2)
 	sent  int64
-	ended bool // src is at its end
+	ended bool          // src is at its end
+	large *bufio.Reader // over src, if much comes from what is no file; or nil
 }
 
-func (w *response) newPieces(src io.Reader) *pieces {
+func (w *response) newPieces(src io.Reader, left int64) *pieces {
 	p := &pieces{w: w, src: src, size: w.piece()}
 
 	if _, ok := w.ResponseWriter.(io.ReaderFrom); !ok {
@@ -167,6 +171,7 @@ func (w *response) newPieces(src io.Reader) *pieces {
 	file, ok := src.(*os.File)
 	if !ok {
 		p.src = sourceReader{src}
+		p.ahead(left)
 
 		return p
 	}
@@ -177,6 +182,31 @@ func (w *response) newPieces(src io.Reader) *pieces {
 	}
 
 	return p
+}
+
+// sourceBuffer is how much of what is no file is read at once, in bytes: pieces are
+// smaller, and each read from a network costs a system call.
+const sourceBuffer = 256 << 10
+
+var sourceBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, sourceBuffer) }}
+
+// ahead reads src in large steps, if more than one is left.
+func (p *pieces) ahead(left int64) {
+	if left <= copyBuffer {
+		return
+	}
+
+	p.large = sourceBuffers.Get().(*bufio.Reader) //nolint:forcetypeassert // New makes them
+	p.large.Reset(p.src)
+	p.src = p.large
+}
+
+// close gives the buffer back.
+func (p *pieces) close() {
+	if p.large != nil {
+		p.large.Reset(nil)
+		sourceBuffers.Put(p.large)
+	}
 }
 
 // send sends a piece of at most left bytes.

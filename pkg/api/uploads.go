@@ -71,7 +71,7 @@ func (h uploadHandlers) monolithic(w *response, r *request) error {
 
 	chunk.Offset, chunk.Seen = 0, 0
 
-	if _, err := h.uploads.FinishUpload(r.Context(), r.repo, status.ID, chunk, dgst, r.who); err != nil {
+	if err := h.finish(w, r, status.ID, chunk, dgst); err != nil {
 		return errors.Join(fmt.Errorf("push blob %s: %w", dgst, err), h.drop(r, status.ID))
 	}
 
@@ -170,7 +170,7 @@ func (h uploadHandlers) put(w *response, r *request) error {
 		return err
 	}
 
-	if _, err := h.uploads.FinishUpload(r.Context(), r.repo, r.upload, chunk, dgst, r.who); err != nil {
+	if err := h.finish(w, r, r.upload, chunk, dgst); err != nil {
 		h.setOffset(w, r, err)
 
 		return fmt.Errorf("finish upload %s: %w", r.upload, err)
@@ -179,6 +179,21 @@ func (h uploadHandlers) put(w *response, r *request) error {
 	h.created(w, r, dgst)
 
 	return nil
+}
+
+// finish ends an upload. In a bucket that may be a copy that takes minutes.
+func (h uploadHandlers) finish(w *response, r *request, id string, chunk storage.Chunk, dgst digest.Digest) error {
+	if chunk.Body != nil {
+		_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.who)
+
+		return err
+	}
+
+	defer keepAlive(w, patience)()
+
+	_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.who)
+
+	return err
 }
 
 // status says where to go on.

@@ -46,7 +46,7 @@ func rootCommand(streams Streams) *cobra.Command {
 	root.SetErr(streams.Err)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.DisableSuggestions = true // they are several lines
-	root.AddCommand(serveCommand(streams), verifyCommand(streams), versionCommand(streams))
+	root.AddCommand(serveCommand(streams), verifyCommand(streams), doctorCommand(streams), versionCommand(streams))
 
 	return root
 }

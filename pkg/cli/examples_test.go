@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
+	"go.yaml.in/yaml/v3"
 
 	"zotregistry.io/zot/pkg/api/config"
 )
@@ -70,7 +71,7 @@ func TestExamples(t *testing.T) {
 func needsServer(cfg *config.Config) bool {
 	driver := cfg.Storage.CacheDriver.Name()
 
-	return driver == "redis" || driver == "dynamodb"
+	return cfg.Storage.StorageDriver != nil || driver == "redis" || driver == "dynamodb"
 }
 
 func mustLoad(t *testing.T, path string) *config.Config {
@@ -135,4 +136,51 @@ func TestExamplesAreListed(t *testing.T) {
 			So(string(readme), ShouldContainSubstring, "("+filepath.Base(path)+")")
 		}
 	})
+}
+
+// mustDeployed returns the configurations below examples/deploy, by the file that has
+// them.
+func mustDeployed(t *testing.T) map[string][]byte {
+	t.Helper()
+
+	found := map[string][]byte{}
+	dir := filepath.Join("..", "..", "examples", "deploy")
+
+	for _, name := range []string{"container.json", "replica.json", "kubernetes.yaml"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		found[name] = data
+	}
+
+	var configMap struct {
+		Data map[string]string `yaml:"data"`
+	}
+
+	first, _, _ := strings.Cut(string(found["kubernetes.yaml"]), "\n---\n")
+	if err := yaml.Unmarshal([]byte(first), &configMap); err != nil {
+		t.Fatal(err)
+	}
+
+	found["kubernetes.yaml"] = []byte(configMap.Data["config.json"])
+
+	return found
+}
+
+func TestDeployedConfigurations(t *testing.T) {
+	for name, data := range mustDeployed(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+
+			if err := os.WriteFile("config.json", data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+
+			if _, warnings, err := Load("config.json"); err != nil || len(warnings) > 0 {
+				t.Errorf("%v, %v", warnings, err)
+			}
+		})
+	}
 }

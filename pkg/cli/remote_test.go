@@ -16,13 +16,9 @@ import (
 	"zotregistry.io/zot/pkg/api/config"
 )
 
-// serversOf starts what an example needs, and returns the settings that reach it.
+// serversOf starts the cache that an example needs, and returns the settings that reach it.
 var serversOf = map[string]func(t *testing.T) config.Settings{
-	"redis.json": func(t *testing.T) config.Settings {
-		t.Helper()
-
-		return config.Settings{"url": "redis://" + servers.StartRedis(t).Addr + "/0"}
-	},
+	"redis.json": mustStartRedis,
 	"redis-cluster.json": func(t *testing.T) config.Settings {
 		t.Helper()
 
@@ -42,11 +38,36 @@ var serversOf = map[string]func(t *testing.T) config.Settings{
 
 		return config.Settings{"addr": sentinel.Addr}
 	},
-	"dynamodb.json": func(t *testing.T) config.Settings {
-		t.Helper()
+	"dynamodb.json":    mustStartDynamoDB,
+	"s3-dynamodb.json": mustStartDynamoDB,
+	"s3-redis.json":    mustStartRedis,
+}
 
-		return config.Settings{"endpoint": servers.StartDynamoDB(t).Endpoint()}
-	},
+func mustStartRedis(t *testing.T) config.Settings {
+	t.Helper()
+
+	return config.Settings{"url": "redis://" + servers.StartRedis(t).Addr + "/0"}
+}
+
+func mustStartDynamoDB(t *testing.T) config.Settings {
+	t.Helper()
+
+	return config.Settings{"endpoint": servers.StartDynamoDB(t).Endpoint()}
+}
+
+// mustStartBucket starts an S3 server that has the bucket, and returns the settings that
+// reach it.
+func mustStartBucket(t *testing.T, bucket string) config.Settings {
+	t.Helper()
+
+	server := servers.StartS3(t)
+	if err := server.Bucket(t.Context(), bucket); err != nil {
+		t.Fatal(err)
+	}
+
+	return config.Settings{
+		"regionendpoint": server.Endpoint, "accesskey": server.AccessKey, "secretkey": server.SecretKey,
+	}
 }
 
 // TestRemoteExamples serves the examples that need a server, beside one.
@@ -63,12 +84,19 @@ func TestRemoteExamples(t *testing.T) {
 		}
 
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			start, ok := serversOf[filepath.Base(path)]
-			if !ok {
-				t.Fatal("no server is known that this example needs")
+			if bucket := cfg.Storage.StorageDriver; bucket != nil {
+				maps.Copy(bucket, mustStartBucket(t, bucket.String("bucket")))
 			}
 
-			maps.Copy(cfg.Storage.CacheDriver, start(t))
+			if name := cfg.Storage.CacheDriver.Name(); name != "" && name != "boltdb" {
+				start, ok := serversOf[filepath.Base(path)]
+				if !ok {
+					t.Fatal("no server is known that this example needs")
+				}
+
+				maps.Copy(cfg.Storage.CacheDriver, start(t))
+			}
+
 			t.Chdir(t.TempDir())
 			mustServe(t, cfg)
 		})

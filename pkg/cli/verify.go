@@ -20,9 +20,9 @@ func verifyCommand(streams Streams) *cobra.Command {
 	}
 }
 
-func oneFile(_ *cobra.Command, args []string) error {
+func oneFile(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("verify takes one configuration file, as in: zot verify config.json")
+		return fmt.Errorf("%s takes one configuration file, as in: zot %[1]s config.json", cmd.Name())
 	}
 
 	return nil

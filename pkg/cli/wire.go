@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,7 +22,7 @@ import (
 // them.
 func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*storage.Stores, error) {
 	var (
-		memory = newBuffers(cfg.Buffers)
+		memory = newBuffers(cfg.Store)
 		opened []*storage.Store
 	)
 
@@ -46,7 +47,7 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	for _, prefix := range sortedNames(cfg.SubPaths) {
 		settings, shared := cfg.SubPaths[prefix].Store, memory
 		if settings.Buffers > 0 {
-			shared = newBuffers(settings.Buffers)
+			shared = newBuffers(settings)
 		}
 
 		if sub[prefix], err = open("storage.subPaths["+prefix+"]", settings, shared); err != nil {
@@ -84,9 +85,12 @@ type buffers struct {
 // copyBuffers is memory between a client and the parts of uploads to a bucket, in bytes.
 const copyBuffers = 4 << 20
 
-func newBuffers(size int64) *buffers {
+// newBuffers returns memory of the size that cfg says. What is more goes to its root
+// directory, where that is only a cache's.
+func newBuffers(cfg config.Store) *buffers {
 	return &buffers{
-		disk: storage.NewBuffers(size), bucket: storage.NewBuffers(copyBuffers), parts: s3.NewBudget(size - copyBuffers),
+		disk: storage.NewBuffers(cfg.Buffers), bucket: storage.NewBuffers(copyBuffers),
+		parts: s3.NewBudget(cfg.Buffers-copyBuffers, filepath.Join(cfg.RootDirectory, "_tmp")),
 	}
 }
 

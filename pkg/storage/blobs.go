@@ -67,18 +67,42 @@ func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Diges
 			return err
 		}
 
-		return r.commit(who, func(pending *state) ([]Op, error) {
-			if pending.isHidden(dgst) {
-				return nil, fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
-			}
-
-			if pending.inUse(dgst) {
-				return nil, fmt.Errorf("%w: a manifest names %s", ErrInUse, dgst)
-			}
-
-			return []Op{{Kind: OpHideBlob, Digest: dgst}}, nil
-		})
+		return s.hide(ctx, r, dgst, who)
 	})
+}
+
+// hide commits that a blob is gone, and then removes what a bucket has for r alone. What
+// is to go is listed before the commit: whoever pushes the blob again after it writes
+// something new, which stays, and whoever has looked at it before has to look again.
+func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
+	var placed []string
+
+	for info, err := range s.driver.List(ctx, BlobKey(r.name, dgst)+"/", "") {
+		if err != nil {
+			return fmt.Errorf("delete blob %s: %w", dgst, err)
+		}
+
+		placed = append(placed, info.Key)
+	}
+
+	err := r.commit(who, func(pending *state) ([]Op, error) {
+		if !s.remote && pending.isHidden(dgst) {
+			return nil, fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+		}
+
+		if pending.inUse(dgst) {
+			return nil, fmt.Errorf("%w: a manifest names %s", ErrInUse, dgst)
+		}
+
+		return []Op{{Kind: OpHideBlob, Digest: dgst}}, nil
+	})
+	if err != nil {
+		return err
+	}
+
+	ctx = context.WithoutCancel(ctx)
+
+	return s.each(len(placed), func(i int) error { return s.driver.Delete(ctx, placed[i]) })
 }
 
 // stat says where a blob that r holds is, and how large. What the state knows a bucket
@@ -86,11 +110,10 @@ func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Diges
 //
 // Errors: ErrBlobUnknown; ErrDamaged if it is there, but is not what it should be.
 func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (Info, error) {
-	if err := r.checkShown(ctx, dgst); err != nil {
+	st := r.visible.Load()
+	if err := s.checkShown(st, r.name, dgst); err != nil {
 		return Info{}, err
 	}
-
-	st := r.visible.Load()
 
 	size, at, known := st.lookup(dgst)
 	if info := (Info{Key: placedKey(r.name, dgst, at), Size: size}); known && at != "" {
@@ -107,11 +130,11 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 
 // open opens a blob that r holds. The size is checked before any byte is given out.
 func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng Range) (*Object, error) {
-	if err := r.checkShown(ctx, dgst); err != nil {
+	st := r.visible.Load()
+	if err := s.checkShown(st, r.name, dgst); err != nil {
 		return nil, err
 	}
 
-	st := r.visible.Load()
 	_, at, _ := st.lookup(dgst)
 
 	object, err := s.driver.Open(ctx, placedKey(r.name, dgst, at), rng)
@@ -124,6 +147,24 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	}
 
 	return object, nil
+}
+
+// checkShown says whether a blob was deleted. A bucket tells by itself, and more: whether
+// it was pushed again since. Only what is remembered of it may be older than the deletion.
+//
+// Errors: ErrBlobUnknown.
+func (s *Store) checkShown(st *state, repo RepoName, dgst digest.Digest) error {
+	if !st.isHidden(dgst) {
+		return nil
+	}
+
+	if forgetter, ok := s.driver.(Forgetter); ok {
+		forgetter.Forget(BlobKey(repo, dgst))
+
+		return nil
+	}
+
+	return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
 }
 
 // openKept opens a blob, a small one of a remote driver in memory.
@@ -155,10 +196,6 @@ func (s *Store) openKept(ctx context.Context, r *repository, dgst digest.Digest,
 //
 // Errors: ErrBlobUnknown, ErrDamaged.
 func (s *Store) readKept(ctx context.Context, r *repository, dgst digest.Digest) ([]byte, error) {
-	if err := r.checkShown(ctx, dgst); err != nil {
-		return nil, err
-	}
-
 	if kept, ok := s.bodies.get(dgst); ok && !s.durability.isDamaged(BlobKey(r.name, dgst)) {
 		return kept, nil
 	}

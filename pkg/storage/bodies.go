@@ -50,9 +50,10 @@ func (b *bodies) get(dgst digest.Digest) ([]byte, bool) {
 	return found.Value.(body).bytes, true //nolint:forcetypeassert // nothing else is put
 }
 
-// put keeps a body whose digest was verified, and which is not changed any more.
+// put keeps a body whose digest was verified, and which is not changed any more; nil is
+// nothing.
 func (b *bodies) put(dgst digest.Digest, bytes []byte) {
-	if len(bytes) > maxBody {
+	if bytes == nil || len(bytes) > maxBody {
 		return
 	}
 

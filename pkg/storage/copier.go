@@ -95,6 +95,8 @@ func (c *copier) copyLarge(ctx context.Context, body io.Reader) error {
 
 // add keeps what has arrived, even if the client has gone meanwhile.
 func (c *copier) add(ctx context.Context, p []byte) error {
+	c.session.collect(p)
+
 	err := c.session.digester.add(context.WithoutCancel(ctx), c.session.up, p)
 	c.session.size.Store(c.session.up.Size())
 

@@ -13,12 +13,12 @@ import (
 // order is bytes, cache, index: a crash leaves bytes that nobody names, never a name
 // without bytes. Bytes that the store has already are linked, and the upload dropped.
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
-	settle := s.settleBytes
-	if s.remote {
-		settle = s.settleRemote
-	}
+	unlock := s.placing.lock(dgst)
+	err := s.settleBytes(ctx, r, dgst, up)
 
-	if err := settle(ctx, r, dgst, up); err != nil {
+	unlock()
+
+	if err != nil {
 		return err
 	}
 
@@ -29,9 +29,11 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 // the upload. What is there already is read once more, so that a push heals a flipped
 // byte; clients look before they push, so that is rare.
 func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
-	defer s.placing.lock(dgst)()
-
 	key, size := BlobKey(r.name, dgst), session.up.Size()
+
+	if s.remote {
+		return s.settleRemote(ctx, r, dgst, session)
+	}
 
 	if s.holds(ctx, key, size) && s.verify(ctx, r, dgst) == nil {
 		s.remember(ctx, dgst, key)
@@ -59,15 +61,15 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 
 // settleRemote does so in a bucket, which finds equal bytes by itself. What the cache
 // knows saves sending them there. What is damaged is replaced where it is.
-//
-// There is no lock on the digest: other replicas take none either, and uploads that wait
-// for it would hold memory that the one that has it may need.
 func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
-	key, dst := BlobKey(r.name, dgst), s.destination(r, dgst)
+	key := BlobKey(r.name, dgst)
+	dst := key
 
 	if s.durability.isDamaged(key) {
+		_, at, _ := r.visible.Load().lookup(dgst)
+		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
-	} else if s.linkKnown(ctx, dgst, key, session.up.Size()) {
+	} else if session.body == nil && s.linkKnown(ctx, dgst, key, session.up.Size()) { // few bytes are sent sooner than found
 		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
 	}
 
@@ -75,19 +77,9 @@ func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Dig
 		return fmt.Errorf("commit blob %s: %w", dgst, err)
 	}
 
+	s.bodies.put(dgst, session.body)
+
 	return s.arrived(ctx, dgst, key, session.epoch)
-}
-
-// destination is the key that an upload is committed to: where a damaged blob is, if a
-// manifest says that.
-func (s *Store) destination(r *repository, dgst digest.Digest) string {
-	if key := BlobKey(r.name, dgst); !s.remote || !s.durability.isDamaged(key) {
-		return key
-	}
-
-	_, at, _ := r.visible.Load().lookup(dgst)
-
-	return placedKey(r.name, dgst, at)
 }
 
 // holds says whether key has size bytes that may be served.
@@ -161,13 +153,7 @@ func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string, beg
 
 // show makes a blob visible that was deleted before. Its bytes are on disk first.
 func (s *Store) show(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
-	if s.remote { // another replica may have deleted it a moment ago
-		if err := r.look(ctx, s.opts.Now()); err != nil {
-			return err
-		}
-	}
-
-	if !r.visible.Load().isHidden(dgst) {
+	if s.remote || !r.visible.Load().isHidden(dgst) {
 		return nil
 	}
 
@@ -279,7 +265,7 @@ func (s *Store) remember(ctx context.Context, dgst digest.Digest, key string) {
 	switch err := s.cache.PutBlob(ctx, dgst, key); {
 	case err == nil:
 		s.cachePuts.Add(1)
-	case !errors.Is(err, ErrCachePair):
+	case !s.remote && !errors.Is(err, ErrCachePair): // a bucket is asked where the cache misses
 		s.owed.add(owedPut{dgst, key})
 	}
 }

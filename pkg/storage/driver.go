@@ -224,6 +224,13 @@ type Finder interface {
 	FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error)
 }
 
+// Forgetter is a Driver that remembers for a while where blobs are. A blob that was
+// deleted is hidden by its driver, not by the state.
+type Forgetter interface {
+	// Forget drops what is remembered of the blob at key.
+	Forget(key string)
+}
+
 // Signer is a Driver whose objects a client can read without us.
 type Signer interface {
 	// SignURL returns a URL that lets whoever has it read an object, or ranges of it,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/internal/rounds"
 )
 
 // idleFlush is how long bytes that no manifest names may stay in memory only.
@@ -17,9 +19,9 @@ const idleFlush = 3 * time.Second
 // docs/durability.md says what is promised.
 type durability struct {
 	driver  Driver
-	remote  bool // what is written is durable
-	flushes flusher
-	damaged sync.Map // keys that must not be served, and since when; persisted under damagedPrefix
+	remote  bool          // what is written is durable
+	flushes rounds.Rounds // each is one flush
+	damaged sync.Map      // keys that must not be served, and since when; persisted under damagedPrefix
 	now     func() time.Time
 	log     zerolog.Logger
 
@@ -38,7 +40,7 @@ type epoch int
 // openDurability reads what earlier processes have marked.
 func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Options) (*durability, error) {
 	d := &durability{driver: driver, remote: driver.Remote(), unknown: true, now: opts.Now, log: opts.Log}
-	d.flushes = flusher{tasks: tasks, sync: d.sync}
+	d.flushes.Work, d.flushes.Go = d.sync, tasks.run
 
 	if d.remote {
 		d.unknown = false
@@ -176,20 +178,20 @@ func (d *durability) flush(ctx context.Context) error {
 		return nil
 	}
 
-	return d.flushes.flush(ctx)
+	return d.flushes.Ask(ctx)
 }
 
 // sync is one flush. A failed one is final for all that was written and that no
 // earlier one had covered: the kernel drops those pages, and the next flush would
 // report success (PostgreSQL's "fsyncgate", 2018). They are marked before the next
 // flush can begin, so none of them can be committed meanwhile.
-func (d *durability) sync() error {
+func (d *durability) sync(ctx context.Context) error {
 	d.mu.Lock()
 	covered := len(d.dirty)
 	d.mu.Unlock()
 
-	if err := d.driver.Sync(context.Background()); err != nil { // it serves many callers
-		d.lose(context.Background())
+	if err := d.driver.Sync(ctx); err != nil {
+		d.lose(ctx)
 
 		return fmt.Errorf("%w: flush to disk: %w", ErrDamaged, err)
 	}

@@ -43,6 +43,10 @@ var (
 	// checkpoint from what it knows, and tries again.
 	ErrLogLost = errors.New("log is not as it was left")
 
+	// ErrUnavailable: what keeps the bytes cannot be reached, or is overloaded. What was
+	// asked for happened whole or not at all; to try again later is safe.
+	ErrUnavailable = errors.New("storage is not available")
+
 	// ErrUploadLost: an upload has lost bytes that it had said were kept. It goes on
 	// from what was saved.
 	ErrUploadLost = errors.New("upload has lost bytes")

@@ -99,7 +99,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 			return err
 		}
 
-		if err := s.writeManifest(ctx, r, record, put.Body); err != nil {
+		kept, err := s.writeManifest(ctx, r, record, put.Body)
+		if err != nil {
 			return err
 		}
 
@@ -108,6 +109,10 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		}
 
 		return r.commit(put.Who, func(pending *state) ([]Op, error) {
+			if now, _ := pending.manifests.Get(record.Digest); kept && s.remote && (now == nil || now.At != record.At) {
+				return nil, &MissingError{Digests: []digest.Digest{record.Digest}} // known then looks again
+			}
+
 			return s.decidePut(r, pending, record, &put)
 		})
 	})
@@ -202,6 +207,8 @@ func (s *Store) each(n int, work func(i int) error) error {
 // checkRef says where named is and whether it has the size that the manifest says; -1
 // is set if it is not there.
 func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
+	named.hidden, _ = r.visible.Load().hidden.Get(named.Digest) // before it is looked at
+
 	info, err := s.stat(ctx, r, named.Digest)
 	if err == nil && info.Size != named.Size {
 		err = s.verify(ctx, r, named.Digest) // which of the two is wrong?
@@ -225,27 +232,28 @@ func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
 }
 
 // writeManifest brings the manifest's bytes to their key. What is there already is
-// compared, not trusted: pushing a manifest again heals it.
-func (s *Store) writeManifest(ctx context.Context, r *repository, record *ManifestRecord, body []byte) error {
+// compared, not trusted: pushing a manifest again heals it. kept says that it was there:
+// in a bucket it stays as long as the state names it there.
+func (s *Store) writeManifest(ctx context.Context, r *repository, record *ManifestRecord, body []byte) (kept bool, err error) {
 	key := BlobKey(r.name, record.Digest)
 
 	if at, ok := s.hasManifest(ctx, r, record, body); ok {
 		record.At = at
 
-		return nil
+		return true, nil
 	}
 
 	begun := s.durability.writing(key)
 
 	placed, err := s.driver.Put(ctx, key, body)
 	if err != nil {
-		return fmt.Errorf("write manifest %s: %w", record.Digest, err)
+		return false, fmt.Errorf("write manifest %s: %w", record.Digest, err)
 	}
 
 	record.At = placeOf(key, placed)
 	s.bodies.put(record.Digest, body)
 
-	return s.durability.wrote(ctx, key, begun)
+	return false, s.durability.wrote(ctx, key, begun)
 }
 
 // hasManifest says whether the bytes of a manifest are in their place, and where that
@@ -302,7 +310,7 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 	missing := &MissingError{}
 
 	for _, blob := range record.Blobs {
-		if blob.Size >= 0 && (pending.isHidden(blob.Digest) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
+		if blob.Size >= 0 && (pending.hiddenSince(blob) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
 			missing.Digests = append(missing.Digests, blob.Digest)
 		}
 	}

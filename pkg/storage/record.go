@@ -70,7 +70,8 @@ type Ref struct {
 	Size   int64         `json:"size"`         // as verified; -1 = nobody has seen the bytes
 	At     string        `json:"at,omitempty"` // its place (Info)
 
-	elsewhere bool // a client does not push it; known only while a manifest is being put
+	hidden    time.Time // when it was deleted last, if it was pushed again since; as below
+	elsewhere bool      // a client does not push it; known only while a manifest is being put
 }
 
 // EncodeRecords writes records as one line of JSON, without its newline.

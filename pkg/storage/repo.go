@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 )
 
 // repository is one in memory: its log, and the state that the log folds to.
@@ -236,26 +234,6 @@ func (r *repository) publish(next *state) {
 	if next.seq > r.visible.Load().seq {
 		r.visible.Store(next)
 	}
-}
-
-// checkShown says whether a blob was deleted. One that seems so may have been pushed
-// again, to another replica.
-//
-// Errors: ErrBlobUnknown.
-func (r *repository) checkShown(ctx context.Context, dgst digest.Digest) error {
-	if !r.visible.Load().isHidden(dgst) {
-		return nil
-	}
-
-	if err := r.look(ctx, r.store.opts.Now()); err != nil {
-		return err
-	}
-
-	if r.visible.Load().isHidden(dgst) {
-		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
-	}
-
-	return nil
 }
 
 // close lets go of the log. No call is under way.

@@ -55,20 +55,23 @@ func (rs *repos) now() time.Time { return rs.store.opts.Now() }
 func (rs *repos) recent() time.Time { return rs.now().Add(-Staleness) }
 
 // known calls use with the repository as it was a moment ago. Where that does not know
-// what use asks for, another replica may: use is called again, with what is there now.
+// what use asks for, or a condition does not hold, another replica may have changed it:
+// use is called again, with what is there now. A condition that did hold needs no second
+// look: the append fails if somebody was first.
 func (rs *repos) known(ctx context.Context, name RepoName, use func(*repository) error) error {
 	err := rs.with(ctx, name, rs.recent(), use)
-	if !rs.store.remote || !isUnknown(err) {
+	if !rs.store.remote || !mayHaveChanged(err) {
 		return err
 	}
 
 	return rs.with(ctx, name, rs.now(), use)
 }
 
-func isUnknown(err error) bool {
+func mayHaveChanged(err error) bool {
 	var missing *MissingError
 
-	return errors.Is(err, ErrManifestUnknown) || errors.Is(err, ErrRepoUnknown) || errors.As(err, &missing)
+	return errors.Is(err, ErrManifestUnknown) || errors.Is(err, ErrRepoUnknown) || errors.Is(err, ErrPrecondition) ||
+		errors.As(err, &missing)
 }
 
 // with calls use with the repository, loaded, as it was at since or later. The

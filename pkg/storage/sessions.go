@@ -70,6 +70,14 @@ func (s *sessions) acquire(ctx context.Context, key string, seen int64) (*sessio
 		return nil, err
 	}
 
+	// What a client was told is kept is saved. If less is, the upload was ended elsewhere:
+	// of one that is over nothing is left, as of one that was only begun.
+	if s.driver.Remote() && found.up.Size() < seen {
+		defer s.free(key)
+
+		return nil, errors.Join(ErrUploadUnknown, found.up.Close())
+	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 

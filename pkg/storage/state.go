@@ -159,6 +159,13 @@ func (s *state) isHidden(dgst digest.Digest) bool {
 	return ok
 }
 
+// hiddenSince says whether a blob was deleted since it was looked at.
+func (s *state) hiddenSince(named Ref) bool {
+	at, hidden := s.hidden.Get(named.Digest)
+
+	return hidden && !at.Equal(named.hidden)
+}
+
 // fold takes a record in. Only a state that is not published yet may be changed.
 func (s *state) fold(record Record) {
 	s.seq = record.Seq
@@ -206,6 +213,10 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 	s.manifests.Set(manifest.Digest, manifest)
 	s.hidden.Delete(manifest.Digest)
 	s.count(manifest, 1)
+
+	for _, blob := range manifest.Blobs {
+		s.hidden.Delete(blob.Digest) // it was pushed again, or the manifest would not be here
+	}
 
 	if manifest.Subject != "" {
 		s.referrers.Set(referrerPair{subject: manifest.Subject, manifest: manifest})

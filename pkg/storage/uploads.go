@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
@@ -25,6 +24,7 @@ type session struct {
 	noted    int64        // size of the upload when its hash state was last saved
 	epoch    epoch        // when its first byte was written
 	size     atomic.Int64 // for those who only ask, while someone else appends
+	body     []byte       // all bytes, if they are few and the driver is remote
 }
 
 // StartUpload implements Uploads.
@@ -47,7 +47,7 @@ func (s *Store) StartUpload(ctx context.Context, repo RepoName, alg digest.Algor
 		return UploadStatus{}, fmt.Errorf("start upload: %w", err)
 	}
 
-	session := &session{key: key, up: up, digester: newDigester(alg), epoch: begun}
+	session := &session{key: key, up: up, digester: newDigester(alg), epoch: begun, body: s.newBody()}
 	if alg != digest.Canonical {
 		if err := session.save(ctx); err != nil { // what was announced is to be known after a restart
 			return UploadStatus{}, errors.Join(err, up.Abort(ctx), up.Close())
@@ -76,6 +76,11 @@ func (s *Store) StatUpload(ctx context.Context, repo RepoName, id string) (Uploa
 // AppendUpload implements Uploads.
 func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chunk Chunk) (UploadStatus, error) {
 	status := UploadStatus{ID: id, Shared: s.remote}
+
+	if err := s.checkKnown(ctx, repo); err != nil {
+		return status, err
+	}
+
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		session.expect("", chunk)
 		err = s.append(ctx, session, chunk)
@@ -92,16 +97,15 @@ func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chun
 func (s *Store) FinishUpload(
 	ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string,
 ) (int64, error) {
+	if err := s.checkKnown(ctx, repo); err != nil {
+		return 0, err
+	}
+
 	size := int64(0)
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
 		session.digester.expect(dgst.Algorithm())
-
-		if session.digester.alg == dgst.Algorithm() {
-			session.expect(s.expectedAt(ctx, repo, dgst), chunk)
-		} else {
-			session.expect("", chunk) // the bytes have to be read once more, before they get there
-		}
+		session.expect(s.expectedAt(session, BlobKey(repo, dgst), dgst), chunk)
 
 		if err := s.append(ctx, session, chunk); err != nil {
 			return false, errors.Join(err, s.saveDue(ctx, session))
@@ -128,21 +132,26 @@ func (s *Store) FinishUpload(
 	return size, err
 }
 
-// expectedAt is where the bytes of a blob will be committed to, as far as is known.
-func (s *Store) expectedAt(ctx context.Context, repo RepoName, dgst digest.Digest) string {
-	key := BlobKey(repo, dgst)
-	if !s.durability.isDamaged(key) {
-		return key
+// checkKnown is asked before the first byte of a blob is kept in a bucket: a repository
+// that a newer zot has written to is not touched. What it reads the commit needs anyway.
+//
+// Errors: ErrFormat, ErrDamaged.
+func (s *Store) checkKnown(ctx context.Context, repo RepoName) error {
+	if !s.remote {
+		return nil
 	}
 
-	at := key
-	_ = s.repos.with(ctx, repo, time.Time{}, func(r *repository) error { // else it is looked for later
-		at = s.destination(r, dgst)
+	return s.repos.with(ctx, repo, s.repos.recent(), func(*repository) error { return nil })
+}
 
-		return nil
-	})
+// expectedAt is where bytes may be sent before they are verified, "" if they have to be
+// looked at once more first, or take the place of what is damaged.
+func (s *Store) expectedAt(session *session, key string, dgst digest.Digest) string {
+	if session.digester.alg != dgst.Algorithm() || s.durability.isDamaged(key) {
+		return ""
+	}
 
-	return at
+	return key
 }
 
 // CancelUpload implements Uploads.
@@ -221,6 +230,27 @@ func checkLength(chunk Chunk, came int64) error {
 	}
 
 	return nil
+}
+
+// newBody is where the bytes of an upload are kept if they are few, nil if they are not
+// to be: a pull that follows finds them there.
+func (s *Store) newBody() []byte {
+	if !s.remote {
+		return nil
+	}
+
+	return []byte{}
+}
+
+// collect keeps p with the bytes that came before it, as long as they are few.
+func (session *session) collect(p []byte) {
+	if session.body == nil {
+		return
+	}
+
+	if session.body = append(session.body, p...); len(session.body) > maxBody {
+		session.body = nil
+	}
 }
 
 // expect tells the driver what is known of the bytes to come.

@@ -53,11 +53,11 @@ func rate(
 }
 
 // prepare makes images beforehand: neither random bytes nor digests are measured.
-func (s *subject) prepare(count int, seed uint64) ([]*image, error) {
+func (s *subject) prepare(o options, count int, seed uint64) ([]*image, error) {
 	images := make([]*image, count)
 
 	for n := range images {
-		img, err := wire.NewImage(seed+uint64(n), layerSize)
+		img, err := wire.NewImage(seed+uint64(n), o.layer)
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +119,7 @@ func (s *subject) pull(ctx context.Context, repo, tag string, img *image) error 
 
 // fill gives a repository as many tags, each an image of its own.
 func (s *subject) fill(ctx context.Context, o options, repo string, tags int, seed uint64) error {
-	images, err := s.prepare(tags, seed)
+	images, err := s.prepare(o, tags, seed)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *subject) fill(ctx context.Context, o options, repo string, tags int, se
 // move pushes new images to tags that a repository has, and returns how many per
 // second.
 func (s *subject) move(ctx context.Context, o options, repo string, tags int, seed uint64) (float64, error) {
-	images, err := s.prepare(o.images, seed)
+	images, err := s.prepare(o, o.images, seed)
 	if err != nil {
 		return 0, err
 	}

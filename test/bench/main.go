@@ -21,6 +21,8 @@ type options struct {
 	images            int    // pushed and pulled in one measurement
 	runs              int    // measurements of each, of which the median counts
 	tags              int    // in the repository that is full
+	layer             int    // bytes of an image's layer
+	bucket            bool   // on an S3 server
 }
 
 func main() {
@@ -32,6 +34,8 @@ func main() {
 	flag.IntVar(&o.images, "images", 1000, "images in one measurement")
 	flag.IntVar(&o.runs, "runs", 5, "measurements of each")
 	flag.IntVar(&o.tags, "tags", 5000, "tags in the full repository")
+	flag.IntVar(&o.layer, "layer", layerSize, "bytes of an image's layer")
+	flag.BoolVar(&o.bucket, "s3", false, "on an S3 server, versitygw")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -46,6 +50,10 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
+	if o.bucket {
+		return benchBucket(ctx, o, out)
+	}
+
 	zot := zotTarget("zot", o.zot, nil)
 
 	if err := compare(ctx, o, out, zot, distributionTarget(o.distribution)); err != nil {
@@ -84,7 +92,7 @@ func compare(ctx context.Context, o options, out io.Writer, targets ...target) e
 
 func report(out io.Writer, what string, targets []target, rates [][]float64) {
 	a, b := median(rates[0]), median(rates[1])
-	fmt.Fprintf(out, "%s of small images: %s %.0f/s, %s %.0f/s, ratio %.2f\n",
+	fmt.Fprintf(out, "%s: %s %.0f/s, %s %.0f/s, ratio %.2f\n",
 		what, targets[0].name, a, targets[1].name, b, a/b)
 }
 
@@ -107,7 +115,7 @@ func pushAndPull(ctx context.Context, o options, t target, seed uint64) (pushed,
 		return 0, 0, err
 	}
 
-	images, err := s.prepare(o.images, seed<<20)
+	images, err := s.prepare(o, o.images, seed<<20)
 	if err != nil {
 		return 0, 0, err
 	}

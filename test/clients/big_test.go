@@ -12,6 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"zotregistry.io/zot/test/internal/wire"
 )
 
 // bigSize is a little more than what a signed 32-bit number holds, in bytes.
@@ -20,9 +22,15 @@ const bigSize = 2 << 30
 // TestBigLayer carries a layer of 2 GiB to the registry and back, with skopeo, which
 // streams it, and with oras, which names the digest first. It needs 6 GiB of disk.
 func TestBigLayer(t *testing.T) {
-	addr, _ := serve(t)
-	sh := newShell(t)
 	l, layer := newBigLayout(t)
+
+	onEachStore(t, func(t *testing.T, addr string, _ *wire.Client) { carryBigLayer(t, addr, l, layer) })
+}
+
+func carryBigLayer(t *testing.T, addr string, l *layout, layer digest.Digest) {
+	t.Helper()
+
+	sh := newShell(t)
 
 	t.Run("skopeo", func(t *testing.T) {
 		ref := addr + "/big/skopeo:" + tag

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"zotregistry.io/zot/test/internal/wire"
 )
 
 // copiers are the clients that carry an OCI layout to a registry and back unchanged.
@@ -71,19 +73,20 @@ func TestCopiers(t *testing.T) {
 		"index": newLayout(t, "amd64", "arm64"),
 	}
 
-	for _, pusher := range copiers {
-		t.Run(pusher.name, func(t *testing.T) {
-			addr, c := serve(t)
-			sh := newShell(t)
+	onEachStore(t, func(t *testing.T, addr string, c *wire.Client) {
+		for _, pusher := range copiers {
+			t.Run(pusher.name, func(t *testing.T) {
+				sh := newShell(t)
 
-			for kind, l := range layouts {
-				repo := "copied/" + kind
-				pusher.push(t, sh, addr, addr+"/"+repo+":"+tag, l.dir)
-				verifyTree(t, served(t, c, repo), l.top.Digest)
-				pullWithAll(t, sh, addr, addr+"/"+repo+":"+tag, l)
-			}
-		})
-	}
+				for kind, l := range layouts {
+					repo := "copied/" + pusher.name + "/" + kind
+					pusher.push(t, sh, addr, addr+"/"+repo+":"+tag, l.dir)
+					verifyTree(t, served(t, c, repo), l.top.Digest)
+					pullWithAll(t, sh, addr, addr+"/"+repo+":"+tag, l)
+				}
+			})
+		}
+	})
 }
 
 func pullWithAll(t *testing.T, sh *shell, addr, ref string, l *layout) {

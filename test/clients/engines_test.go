@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/daemon"
+	"zotregistry.io/zot/test/internal/wire"
 )
 
 // engine is a client that unpacks images into a store of its own. open gives it an
@@ -124,24 +125,25 @@ func join(parts ...[]string) []string {
 // TestEngines builds an image from nothing with each engine, pushes it, and pulls it
 // into an empty store.
 func TestEngines(t *testing.T) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			addr, c := serve(t)
-			sh := newShell(t)
-			ref := addr + "/engines/" + e.name + ":" + tag
+	onEachStore(t, func(t *testing.T, addr string, c *wire.Client) {
+		for _, e := range engines {
+			t.Run(e.name, func(t *testing.T) {
+				sh := newShell(t)
+				ref := addr + "/engines/" + e.name + ":" + tag
 
-			full := e.open(t, sh)
-			call(t, sh, full, e.build, []string{"-t", ref, buildContext(t)})
-			call(t, sh, full, []string{"push"}, e.noTLS, []string{ref})
+				full := e.open(t, sh)
+				call(t, sh, full, e.build, []string{"-t", ref, buildContext(t)})
+				call(t, sh, full, []string{"push"}, e.noTLS, []string{ref})
 
-			empty := e.open(t, sh)
-			call(t, sh, empty, []string{"pull"}, e.noTLS, []string{ref})
+				empty := e.open(t, sh)
+				call(t, sh, empty, []string{"pull"}, e.noTLS, []string{ref})
 
-			_, ids := servedDiffIDs(t, c, "engines/"+e.name, tag)
-			verifySame(t, ids, e.layers(t, sh, full, ref))
-			verifySame(t, ids, e.layers(t, sh, empty, ref))
-		})
-	}
+				_, ids := servedDiffIDs(t, c, "engines/"+e.name, tag)
+				verifySame(t, ids, e.layers(t, sh, full, ref))
+				verifySame(t, ids, e.layers(t, sh, empty, ref))
+			})
+		}
+	})
 }
 
 func (e *engine) layers(t *testing.T, sh *shell, store []string, ref string) []digest.Digest {

@@ -1,7 +1,7 @@
 //go:build clients
 
 // Package clients pushes and pulls with the clients that people use, against the
-// binary on its default configuration.
+// binary on its default configuration, and on a bucket.
 package clients
 
 import (
@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"zotregistry.io/zot/internal/daemon"
+	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/test/internal/wire"
 )
 
@@ -105,12 +106,46 @@ func (s *shell) find(t *testing.T, name string) string {
 	return ""
 }
 
+// stores are where images may be kept, and what "storage" says for it.
+var stores = []struct {
+	name    string
+	storage func(t *testing.T) map[string]any
+}{
+	{"directory", func(*testing.T) map[string]any { return nil }},
+	{"bucket", func(t *testing.T) map[string]any {
+		t.Helper()
+
+		server := servers.StartS3(t)
+		must(t, server.Bucket(t.Context(), "images"))
+
+		return map[string]any{"storageDriver": server.StorageDriver("images")}
+	}},
+}
+
+// onEachStore runs a test once for each store.
+func onEachStore(t *testing.T, test func(t *testing.T, addr string, c *wire.Client)) {
+	t.Helper()
+
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) {
+			addr, c := serveWith(t, store.storage(t))
+			test(t, addr, c)
+		})
+	}
+}
+
 // serve starts the binary on its default configuration and returns its address and a
 // client that reads what was pushed.
 func serve(t *testing.T) (string, *wire.Client) {
 	t.Helper()
 
-	d := (&daemon.Zot{}).Start(t)
+	return serveWith(t, nil)
+}
+
+func serveWith(t *testing.T, storage map[string]any) (string, *wire.Client) {
+	t.Helper()
+
+	d := (&daemon.Zot{Storage: storage}).Start(t)
 	c := wire.New(d.Addr)
 	t.Cleanup(c.Close)
 

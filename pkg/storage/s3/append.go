@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// maxTries is how often a write whose outcome is not known is looked after: with the
-// pauses between, for about 20 seconds.
-const maxTries = 16
+// A write whose outcome is not known is looked after as often as maxTries, and no longer
+// than settleLimit: all commits to the repository wait meanwhile.
+const (
+	maxTries    = 16
+	settleLimit = 30 * time.Second
+)
 
 // Append replaces the head by one that has the records, on condition that it is the one
 // that they follow. Where the answer does not say what happened, the batch's token does:
@@ -58,6 +62,9 @@ func (l *repoLog) replace(ctx context.Context, base seenHead, next *head, token 
 
 	cond := condition{match: base.etag, absent: base.etag == ""}
 
+	ctx, cancel := context.WithTimeoutCause(ctx, settleLimit, storage.ErrUnavailable)
+	defer cancel()
+
 	for try := range maxTries {
 		sent := l.b.opts.Now()
 
@@ -73,19 +80,32 @@ func (l *repoLog) replace(ctx context.Context, base seenHead, next *head, token 
 		}
 
 		settled, err := l.settle(ctx, base, token, try)
-		if settled || err != nil {
-			return err
+		if settled {
+			return nil
+		}
+
+		if err != nil {
+			return outOfTime(ctx, err)
 		}
 	}
 
 	return fmt.Errorf("write the head of %s: not after %d tries", l.prefix, maxTries)
 }
 
+// outOfTime says of an error that came of the end of ctx why that ended.
+func outOfTime(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+}
+
 // settle finds out what became of a write whose answer says nothing, or that its
 // condition does not hold: it may not hold because an earlier try has succeeded.
 func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try int) (settled bool, err error) {
 	for ; try < maxTries; try++ {
-		if err = l.checks.ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
+		if err = l.checks.Ask(ctx); err == nil || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrFormat) {
 			break
 		}
 
@@ -189,6 +209,10 @@ func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (done b
 	defer l.writing.Unlock()
 
 	base := l.current()
+	if base.head.hasNamed(ref.Name) { // a try whose answer was lost, and others have gone on
+		return true, nil
+	}
+
 	if base.head.covered() >= ref.Seq {
 		return true, l.b.client.delete(ctx, l.objectKey(ref.Name))
 	}

@@ -12,6 +12,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -51,11 +52,16 @@ func failed(what, key string, err error) error {
 		return nil
 	}
 
-	if kind := kindOf(err); kind != nil {
+	kind := kindOf(err)
+
+	switch {
+	case kind != nil:
 		return fmt.Errorf("%s %s: %w: %w", what, key, kind, brief(err))
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s %s: %w", what, key, brief(err))
 	}
 
-	return fmt.Errorf("%s %s: %w", what, key, brief(err))
+	return fmt.Errorf("%s %s: %w: %w", what, key, storage.ErrUnavailable, brief(err))
 }
 
 func kindOf(err error) error {
@@ -107,9 +113,15 @@ func brief(err error) error {
 	var (
 		api   smithy.APIError
 		known *answerError
+		send  *smithyhttp.RequestSendError
 	)
 
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &api) {
+	switch {
+	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &send):
+		return &answerError{send.Err.Error(), err}
+	case !errors.As(err, &api):
 		return err
 	}
 

@@ -224,6 +224,14 @@ func (h *head) covered() uint64 {
 	return h.Checkpoint.Seq
 }
 
+// hasNamed says whether a head names a checkpoint, or one before it did.
+func (h *head) hasNamed(name string) bool {
+	is := func(ref *checkpointRef) bool { return ref != nil && ref.Name == name }
+
+	return is(h.Checkpoint) || is(h.Before) ||
+		slices.ContainsFunc(h.Dropped, func(dropped droppedRef) bool { return dropped.Name == name })
+}
+
 // checkpointed returns a head with a new checkpoint. What the one before needs stays;
 // what nobody needs any more is put aside, now.
 func (h *head) checkpointed(next checkpointRef, now time.Time) *head {

@@ -15,10 +15,10 @@ import (
 
 // Every key in the bucket is built here. docs/s3-format.md says who writes each.
 //
-// The engine's keys are names of objects, except for two kinds. A blob's
-// (storage.BlobKey) says who holds it; where the bytes are is its place, a word behind
-// it: "pool.<generation>" for bytes that repositories share, or a token for an object of
-// the repository's own below that very key. And an upload's is that of its state.
+// The engine's keys are names of objects, except for those of blobs and manifests
+// (storage.BlobKey). Such a key says who holds what; where the bytes are is its place, a
+// word behind it: "pool.<generation>" for bytes that repositories share, or
+// "own.<token>" for bytes that are this repository's own.
 const (
 	privatePrefix = "_zot/"
 	rootKey       = privatePrefix + "root.json"
@@ -28,8 +28,15 @@ const (
 	uploadsDir    = "/.uploads/"
 	stagedSuffix  = ".data" // of an upload: what is assembled before its digest is known
 
-	poolPlace = "pool."
+	poolPlace   = "pool."
+	ownPlace    = "own."
+	memberPlace = "in." // of a membership without bytes, in a listing
 )
+
+// memberName names a membership of a repository whose newest record that this process has
+// read has the number seq. A deleter's record of a higher number ends it
+// (docs/s3-format.md, "Deleting").
+func memberName(seq uint64) string { return fmt.Sprintf("%020d-%s", seq, newToken()) }
 
 // newToken names an object that is written once and never again: 26 characters that
 // nobody else draws.
@@ -64,8 +71,7 @@ func (b blob) key() string { return storage.BlobKey(b.repo, b.digest) }
 // at is the engine's key with a place.
 func (b blob) at(place string) string { return b.key() + "/" + place }
 
-// ownPrefix is what the keys of the repository's own objects with that digest start with.
-func (b blob) ownPrefix() string { return b.key() + "/" }
+func isOwn(place string) bool { return strings.HasPrefix(place, ownPlace) }
 
 // generation reads a place in the pool.
 func generation(place string) (gen int, ok bool) {
@@ -81,8 +87,10 @@ func generation(place string) (gen int, ok bool) {
 
 func poolPlaceOf(gen int) string { return poolPlace + strconv.Itoa(gen) }
 
+// poolDir is where all about a digest is. The first two digits stand before it for
+// gateways that keep keys as directories: they read one to say that a key is not there.
 func poolDir(dgst digest.Digest) string {
-	return poolPrefix + dgst.Algorithm().String() + "/" + dgst.Encoded() + "/"
+	return poolPrefix + dgst.Algorithm().String() + "/" + dgst.Encoded()[:2] + "/" + dgst.Encoded() + "/"
 }
 
 func dataKey(dgst digest.Digest, gen int) string { return poolDir(dgst) + "data." + strconv.Itoa(gen) }
@@ -115,14 +123,21 @@ func physical(key string) string {
 		return dataKey(b.digest, gen)
 	}
 
+	if isOwn(b.place) {
+		return memberPrefix(b.digest, b.repo) + b.place
+	}
+
+	if token, member := strings.CutPrefix(b.place, memberPlace); member {
+		return memberPrefix(b.digest, b.repo) + token
+	}
+
 	return key
 }
 
 // hidden says whether a key is none of the engine's.
 func hidden(key string) bool {
 	return strings.HasPrefix(key, privatePrefix) || strings.HasPrefix(key, poolPrefix) ||
-		strings.Contains(key, logDir) ||
-		strings.Contains(key, uploadsDir) && (strings.HasSuffix(key, stagedSuffix) || strings.Contains(key, asideSuffix))
+		strings.Contains(key, logDir) || strings.Contains(key, uploadsDir) && strings.HasSuffix(key, stagedSuffix)
 }
 
 // checkKey refuses what is no path: a bucket would take it, and nothing would find it.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"zotregistry.io/zot/internal/rounds"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -25,7 +26,7 @@ type repoLog struct {
 
 	writing sync.Mutex // one change of the head at a time in this process
 
-	checks checks
+	checks rounds.Rounds // looks at the head
 
 	mu   sync.Mutex // guards seen
 	seen seenHead
@@ -41,10 +42,53 @@ type seenHead struct {
 // OpenLog makes no request.
 func (b *Bucket) OpenLog(_ context.Context, prefix string) (storage.Log, error) {
 	l := &repoLog{b: b, prefix: prefix, seen: seenHead{head: &head{}}}
-	l.checks.check = l.check
+	l.checks.Work = l.check
+	b.logs.add(l)
 
 	return l, nil
 }
+
+// logs are the logs that are open, by their prefixes.
+type logs struct {
+	mu   sync.Mutex // guards open
+	open map[string]*repoLog
+}
+
+func (l *logs) add(log *repoLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.open == nil {
+		l.open = map[string]*repoLog{}
+	}
+
+	l.open[log.prefix] = log
+}
+
+func (l *logs) remove(log *repoLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.open[log.prefix] == log {
+		delete(l.open, log.prefix)
+	}
+}
+
+// seq is the number of the newest record of a repository that was read, 0 if none was.
+func (l *logs) seq(repo storage.RepoName) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	log := l.open[storage.RepoPrefix(repo)]
+	if log == nil {
+		return 0
+	}
+
+	return log.current().head.Seq
+}
+
+// newOwn is a place for bytes of the repository's own that was never used.
+func (b *Bucket) newOwn(repo storage.RepoName) string { return ownPlace + memberName(b.logs.seq(repo)) }
 
 // reposPrefix is the catalog's, as the engine writes it.
 const reposPrefix = "_repos/"
@@ -95,6 +139,14 @@ func (l *repoLog) saw(seen seenHead) {
 	}
 }
 
+// distrust ends what the head that we know is good for: a newer zot has replaced it.
+func (l *repoLog) distrust() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.seen.asOf = time.Time{}
+}
+
 // check asks for the head. Nothing comes back if it is the one that we know.
 func (l *repoLog) check(ctx context.Context) error {
 	known := l.current()
@@ -119,6 +171,8 @@ func (l *repoLog) check(ctx context.Context) error {
 
 	h, err := decodeHead(data)
 	if err != nil {
+		l.distrust()
+
 		return err
 	}
 
@@ -139,7 +193,7 @@ func (l *repoLog) at(ctx context.Context, since time.Time) (seenHead, error) {
 			return seen, nil
 		}
 
-		if err := l.checks.ask(ctx); err != nil {
+		if err := l.checks.Ask(ctx); err != nil {
 			return seenHead{}, err
 		}
 	}
@@ -157,7 +211,7 @@ func (l *repoLog) isFresh(seen seenHead, since time.Time) bool {
 
 // Load reads what the head names.
 func (l *repoLog) Load(ctx context.Context) (storage.Loaded, error) {
-	if err := l.checks.ask(ctx); err != nil {
+	if err := l.checks.Ask(ctx); err != nil {
 		return storage.Loaded{}, err
 	}
 
@@ -170,7 +224,7 @@ func (l *repoLog) Load(ctx context.Context) (storage.Loaded, error) {
 		}
 
 		// Somebody has dropped what an old head named: that takes a day, or a hand.
-		if err := l.checks.ask(ctx); err != nil {
+		if err := l.checks.Ask(ctx); err != nil {
 			return storage.Loaded{}, err
 		}
 
@@ -221,12 +275,7 @@ func (l *repoLog) behind(ctx context.Context, h *head, seq uint64) ([]storage.Re
 		return nil, err
 	}
 
-	var records []storage.Record
-	for _, batches := range slices.Concat(read, [][]batch{h.Batches}) {
-		records = append(records, recordsOf(batches, seq)...)
-	}
-
-	return records, nil
+	return recordsOf(append(slices.Concat(read...), h.Batches...), seq), nil
 }
 
 func (l *repoLog) readSegments(ctx context.Context, segments []segmentRef) ([][]batch, error) {
@@ -300,81 +349,11 @@ const maxCaughtUp = 2000
 // TookIndex has nothing to take: nobody writes an index.json into a bucket.
 func (l *repoLog) TookIndex(any) {}
 
-// Close has nothing to let go of.
-func (l *repoLog) Close() error { return nil }
+// Close makes no request.
+func (l *repoLog) Close() error {
+	l.b.logs.remove(l)
 
-// checks shares checks: whoever asks gets one that is sent after the question. It is
-// used concurrently.
-type checks struct {
-	check func(ctx context.Context) error
-
-	mu      sync.Mutex
-	running bool
-	next    *checkRound // not sent yet; nil = nobody waits
-}
-
-type checkRound struct {
-	done chan struct{}
-	err  error
-}
-
-func (c *checks) ask(ctx context.Context) error {
-	c.mu.Lock()
-
-	if c.next == nil {
-		c.next = &checkRound{done: make(chan struct{})}
-	}
-
-	round := c.next
-	leads := !c.running
-	c.running = true
-	c.mu.Unlock()
-
-	if leads {
-		c.run(ctx, round)
-	}
-
-	select {
-	case <-round.done:
-		return round.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// run sends the first check itself, for whoever came when none was under way, and leaves
-// those that were asked for meanwhile to a goroutine.
-func (c *checks) run(ctx context.Context, own *checkRound) {
-	c.begin()
-
-	own.err = c.check(context.WithoutCancel(ctx)) // it serves many callers
-	close(own.done)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	c.running = c.next != nil
-	if c.running {
-		go c.rounds(context.WithoutCancel(ctx))
-	}
-}
-
-func (c *checks) rounds(ctx context.Context) {
-	for round := c.begin(); round != nil; round = c.begin() {
-		round.err = c.check(ctx)
-		close(round.done)
-	}
-}
-
-func (c *checks) begin() *checkRound {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	round := c.next
-	c.next = nil
-	c.running = round != nil
-
-	return round
+	return nil
 }
 
 // pause waits before a request is tried again, longer from time to time.

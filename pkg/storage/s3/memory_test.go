@@ -27,7 +27,7 @@ func newTight(t *testing.T, b *bench) *storagetest.World {
 	t.Helper()
 
 	opts := b.proxied()
-	opts.Parts = s3.NewBudget(0)
+	opts.Parts = s3.NewBudget(0, t.TempDir())
 
 	bucket := mustOpen(t, opts)
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"zotregistry.io/zot/pkg/storage"
@@ -104,9 +105,16 @@ func (b *Bucket) openNothing(ctx context.Context, key string, rng storage.Range)
 	return &storage.Object{Body: bytes.NewReader(nil), Size: info.size, Closer: io.NopCloser(nil)}, nil
 }
 
-// List yields objects, where they are.
+// List yields objects. Below the key of a blob those are what makes the repository hold
+// it, in byte order of their own keys.
 func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
+		if blob, ok := parseBlob(strings.TrimSuffix(prefix, "/")); ok && blob.place == "" && after == "" {
+			b.listMembers(ctx, blob, yield)
+
+			return
+		}
+
 		for object, err := range b.client.list(ctx, prefix, after, 0) {
 			if err == nil && hidden(object.key) {
 				continue
@@ -120,6 +128,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[stora
 	}
 }
 
+// Forget implements storage.Forgetter.
+func (b *Bucket) Forget(key string) { b.holdings.Remove(key) }
+
 // Put writes a small object; a blob without a place becomes a new object of the
 // repository's own.
 func (b *Bucket) Put(ctx context.Context, key string, body []byte) (string, error) {
@@ -130,7 +141,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body []byte) (string, erro
 	sum := ""
 
 	if blob, ok := parseBlob(key); ok && blob.place == "" {
-		key, sum = blob.at(newToken()), sumOf(blob.digest)
+		key, sum = blob.at(b.newOwn(blob.repo)), sumOf(blob.digest)
 	}
 
 	_, err := b.client.put(ctx, physical(key), bytes.NewReader(body), int64(len(body)), condition{}, sum)
@@ -146,21 +157,21 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	}
 
 	blob, ok := parseBlob(key)
+	if ok {
+		b.holdings.Remove(blob.key())
+	}
+
 	if !ok || blob.place != "" {
 		return b.client.delete(ctx, physical(key))
 	}
 
-	b.holdings.Remove(key)
+	for object, err := range b.client.list(ctx, memberPrefix(blob.digest, blob.repo), "", 0) {
+		if err != nil {
+			return err
+		}
 
-	for _, prefix := range []string{blob.ownPrefix(), memberPrefix(blob.digest, blob.repo)} {
-		for object, err := range b.client.list(ctx, prefix, "", 0) {
-			if err != nil {
-				return err
-			}
-
-			if err := b.client.delete(ctx, object.key); err != nil {
-				return err
-			}
+		if err := b.client.delete(ctx, object.key); err != nil {
+			return err
 		}
 	}
 

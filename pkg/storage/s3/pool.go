@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +17,15 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// The pool keeps equal blobs once, with dedupe: bytes at data.<generation>, and an object
-// for each repository that holds them, its membership. docs/s3-format.md has the
-// protocol, test/model checks it. This file is the side of those who add; the deleter's
-// is not built yet.
+// A repository holds a blob by an object of its own, its membership. With dedupe equal
+// bytes are kept once, in the pool, at data.<generation>; without, and where they are so
+// few that one more object costs as much as they do, they are in the membership itself.
+// docs/s3-format.md has the protocol, test/model checks it. This file is the side of those
+// who add; the deleter's is not built yet.
+
+// maxOwn is up to how many bytes a blob is kept by each repository that holds it: a
+// membership is a request, too, and reading it takes two more. Configs are smaller.
+const maxOwn = 64 << 10
 
 // holding is what a repository holds, seen or written a moment ago.
 type holding struct {
@@ -53,40 +59,36 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 	var (
 		own    stored
 		member bool
-		group  errgroup.Group
+		prefix = memberPrefix(blob.digest, blob.repo)
 	)
 
-	group.Go(func() (err error) {
-		own, err = b.newest(ctx, blob.ownPrefix())
+	for object, err := range b.client.list(ctx, prefix, "", 0) {
+		if err != nil {
+			return storage.Info{}, err
+		}
 
-		return err
-	})
-	group.Go(func() (err error) {
-		member, err = b.any(ctx, memberPrefix(blob.digest, blob.repo))
-
-		return err
-	})
-
-	if err := group.Wait(); err != nil {
-		return storage.Info{}, err
+		if !isOwn(object.key[len(prefix):]) {
+			member = true
+		} else if own.key == "" || object.modified.After(own.modified) {
+			own = object
+		}
 	}
 
-	if own.key != "" {
-		return b.hold(blob, own.key[len(blob.ownPrefix()):], own.size, trustSeen), nil
+	switch {
+	case own.key != "":
+		return b.hold(blob, own.key[len(prefix):], own.size, trustSeen), nil
+	case member:
+		return b.findPooled(ctx, blob)
 	}
 
-	if !member {
-		return storage.Info{}, fmt.Errorf("blob %s: %w", blob.key(), fs.ErrNotExist)
-	}
-
-	return b.findPooled(ctx, blob)
+	return storage.Info{}, fmt.Errorf("blob %s: %w", blob.key(), fs.ErrNotExist)
 }
 
 // findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
 // have left a membership without bytes. Who is told that a blob is there may count on it
 // for a while, so it is not left condemned.
 func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error) {
-	gen, err := b.live(ctx, blob.digest)
+	gen, err := b.live(ctx, blob.digest) // whoever wrote the membership may have stopped before that
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -115,28 +117,20 @@ func (b *Bucket) moved(ctx context.Context, blob blob) (place string, err error)
 	return "", fmt.Errorf("blob %s: %w", blob.at(old), fs.ErrNotExist)
 }
 
-// newest returns the object below prefix that was written last, a zero one if there is
-// none. There is one nearly always.
-func (b *Bucket) newest(ctx context.Context, prefix string) (last stored, err error) {
-	for object, err := range b.client.list(ctx, prefix, "", 0) {
-		if err != nil {
-			return stored{}, err
+// listMembers yields what makes a repository hold a blob, by placed keys.
+func (b *Bucket) listMembers(ctx context.Context, blob blob, yield func(storage.Info, error) bool) {
+	prefix := memberPrefix(blob.digest, blob.repo)
+
+	for member, err := range b.client.list(ctx, prefix, "", 0) {
+		place := strings.TrimPrefix(member.key, prefix)
+		if !isOwn(place) {
+			place = memberPlace + place
 		}
 
-		if last.key == "" || object.modified.After(last.modified) {
-			last = object
+		if !yield(storage.Info{Key: blob.at(place), Size: member.size, Modified: member.modified}, err) || err != nil {
+			return
 		}
 	}
-
-	return last, nil
-}
-
-func (b *Bucket) any(ctx context.Context, prefix string) (bool, error) {
-	for _, err := range b.client.list(ctx, prefix, "", 1) {
-		return err == nil, err
-	}
-
-	return false, nil
 }
 
 // FindBlob implements storage.Finder.
@@ -148,8 +142,9 @@ func (b *Bucket) FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([
 			return keys, err
 		}
 
-		if repo, err := splitMember(dgst, member.key); err == nil {
-			keys = append(keys, storage.BlobKey(repo, dgst))
+		repo, err := splitMember(dgst, member.key)
+		if key := storage.BlobKey(repo, dgst); err == nil && !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
 
 		if len(keys) == limit {
@@ -254,11 +249,11 @@ func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (p
 	switch {
 	case blob.place != "": // replace exactly that
 		err = put(ctx, physical(blob.at(blob.place)), false)
-	case b.opts.Dedupe:
+	case b.opts.Dedupe && size > maxOwn:
 		blob.place, err = b.share(ctx, blob, size, put)
 	default:
-		blob.place = newToken()
-		err = put(ctx, blob.at(blob.place), false)
+		blob.place = b.newOwn(blob.repo)
+		err = put(ctx, physical(blob.at(blob.place)), false)
 	}
 
 	if err != nil {
@@ -291,13 +286,17 @@ func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (p
 	return poolPlaceOf(gen), err
 }
 
+// maxUnwanted is up to how many bytes are sent without asking whether they are there. A
+// body that a server does not want may end in a reset instead of an answer (versitygw
+// closes the connection where more than 256 KiB are not read).
+const maxUnwanted = 256 << 10
+
 // bringData brings bytes to the pool. What is there already has the size that it should
 // have, or is replaced.
 func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, size int64, put bring) error {
 	key := dataKey(dgst, gen)
 
-	// A body that the server does not want may end in a reset, not in an answer.
-	if size > maxSmall {
+	if size > maxUnwanted {
 		if info, err := b.client.head(ctx, key); err == nil && info.size == size {
 			return nil
 		}
@@ -327,7 +326,7 @@ func (b *Bucket) join(ctx context.Context, blob blob, size int64) error {
 		return fmt.Errorf("encode membership: %w", err)
 	}
 
-	key := memberPrefix(blob.digest, blob.repo) + newToken()
+	key := memberPrefix(blob.digest, blob.repo) + memberName(b.logs.seq(blob.repo))
 	_, err = b.client.put(ctx, key, bytes.NewReader(body), int64(len(body)), condition{}, "")
 
 	return err

@@ -41,8 +41,9 @@ func (r Report) conditional() bool {
 	return true
 }
 
-// missing are the abilities without which zot does not start.
-func (r Report) missing(alone bool) []Ability {
+// Missing are the abilities without which zot does not start. alone says that it is the
+// only writer.
+func (r Report) Missing(alone bool) []Ability {
 	var missing []Ability
 
 	for _, ability := range r {

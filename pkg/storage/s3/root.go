@@ -78,6 +78,10 @@ func (b *Bucket) checkEmpty(ctx context.Context) error {
 			return b.explain(err)
 		}
 
+		if object.key == rootKey { // another replica has just written it
+			return b.findRoot(ctx)
+		}
+
 		if !isProbe(object.key) {
 			return &SettingError{"rootdirectory", fmt.Sprintf(
 				"there are objects (%s is one), but they are not of this zot; name a prefix that is empty", object.key), nil}

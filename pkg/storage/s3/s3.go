@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -68,8 +69,8 @@ type Bucket struct {
 	opts   Options
 	root   root
 	parts  *Budget
-	tails  *Budget // of uploads that nobody uses at the moment
 
+	logs     logs
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
 	ended    *lru.Cache[string, struct{}]   // uploads that are over
@@ -116,7 +117,7 @@ func connect(ctx context.Context, opts Options) (*Bucket, error) {
 		return nil, err
 	}
 
-	b := &Bucket{client: c, opts: opts, parts: opts.Parts, tails: newBudget(maxTails)}
+	b := &Bucket{client: c, opts: opts, parts: opts.Parts}
 
 	var errs [3]error
 	b.holdings, errs[0] = lru.New[string, holding](maxHoldings)
@@ -140,7 +141,7 @@ func (o *Options) fill() {
 	}
 
 	if o.Parts == nil {
-		o.Parts = NewBudget(DefaultBuffers)
+		o.Parts = NewBudget(DefaultBuffers, os.TempDir())
 	}
 
 	setDefault(&o.PartSize, defaultPart)
@@ -149,7 +150,7 @@ func (o *Options) fill() {
 	setDefault(&o.CopyAtOnce, 4)
 	setDefault(&o.MaxBackoff, maxBackoff)
 
-	o.PartSize = min(max(o.PartSize, minPart), o.Parts.size/2) // one is sent while another is filled
+	o.PartSize = max(o.PartSize, minPart)
 	o.CopyPart = min(max(o.CopyPart, minPart), maxCopy)
 	o.CopyAbove = min(o.CopyAbove, maxCopy)
 }
@@ -180,7 +181,7 @@ func (b *Bucket) prepare(ctx context.Context) error {
 
 	b.client.conditional = report.conditional()
 
-	if missing := report.missing(b.opts.SingleWriter); len(missing) > 0 {
+	if missing := report.Missing(b.opts.SingleWriter); len(missing) > 0 {
 		return &ProbeError{Missing: missing}
 	}
 

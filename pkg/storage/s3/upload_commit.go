@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -13,7 +16,7 @@ import (
 // already: then a client's proof that it has them is all that is needed.
 func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string, known bool, err error) {
 	if !b.opts.Dedupe {
-		return blob.at(newToken()), false, nil
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil
 	}
 
 	stone, err := b.tombstone(ctx, blob.digest)
@@ -28,16 +31,20 @@ func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string,
 		return key, false, nil
 	}
 
-	// What is there and is not what it should be is replaced in the end (bringData).
-	return key, err == nil && size >= 0 && info.size == size, err
+	if err != nil {
+		return "", false, err
+	}
+
+	if size < 0 || info.size != size {
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil // what is there is not what it should be
+	}
+
+	return key, true, nil
 }
 
 // Commit brings the bytes to where they belong: from memory if they are few, by
 // completing the parts if those were sent there, by a copy otherwise.
 func (u *upload) Commit(ctx context.Context, dst string) (placed string, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-
 	if err := u.check(); err != nil {
 		return "", err
 	}
@@ -46,44 +53,37 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 		return "", err
 	}
 
-	if err := u.gather(ctx); err != nil {
-		return "", u.lose(ctx, err)
+	size := u.Size()
+
+	if err := u.recall(ctx); err != nil {
+		return "", u.lose(err)
 	}
 
-	if placed, err = u.commit(ctx, dst); err != nil {
-		u.forgetParts(ctx)
+	blob, isBlob := parseBlob(dst)
+	put := u.bring(blob)
+	inPlace := u.sent != nil && !u.isBeside()
 
+	switch {
+	case (inPlace || u.known) && dst != u.dst:
+		err = u.lose(fmt.Errorf("its bytes are at %s, not %s", u.dst, dst))
+	case !isBlob && inPlace:
+		placed, err = dst, u.assemble(ctx, condition{})
+	case !isBlob:
+		placed, err = dst, put(ctx, dst, false)
+	case inPlace:
+		placed, err = u.commitInPlace(ctx, blob, size)
+	default:
+		placed, err = u.b.store(ctx, blob, size, put)
+	}
+
+	if err != nil {
 		return "", err
 	}
 
 	u.b.ended.Add(u.key, struct{}{})
 	u.b.litter(u.clear(ctx)) // the blob is there
-	u.close()
 
-	return placed, nil
-}
-
-func (u *upload) commit(ctx context.Context, dst string) (placed string, err error) {
-	blob, isBlob := parseBlob(dst)
-
-	if was, ok := parseBlob(u.dst); ok && isBlob && blob.place == "" && was.key() == dst {
-		dst, blob = u.dst, was // the place that was to be healed is as good as any
-	}
-
-	inPlace := u.sent != nil && u.sent.Key != u.key+stagedSuffix
-
-	switch {
-	case (inPlace || u.known) && dst != u.dst:
-		return "", u.lose(ctx, fmt.Errorf("its bytes are at %s, not %s", u.dst, dst))
-	case isBlob && inPlace:
-		return u.commitInPlace(ctx, blob, u.size())
-	case isBlob:
-		return u.b.store(ctx, blob, u.size(), u.bring(blob))
-	case inPlace:
-		return dst, u.assemble(ctx, condition{})
-	}
-
-	return dst, u.bring(blob)(ctx, dst, false)
+	return placed, u.Close()
 }
 
 // bring returns how the bytes get to a key.
@@ -92,19 +92,19 @@ func (u *upload) bring(blob blob) bring {
 
 	return func(ctx context.Context, key string, absent bool) error {
 		if u.known || u.sent != nil {
-			return u.bringStaged(ctx, key, absent)
+			return u.bringStaged(ctx, blob.digest, key, absent)
 		}
 
-		_, err := u.b.client.put(ctx, key, u.readTail(0), u.tailSize(), condition{absent: absent}, sum)
+		_, err := u.b.client.put(ctx, key, u.tail.reader(), u.tail.size, condition{absent: absent}, sum)
 
 		return err
 	}
 }
 
 // bringStaged copies what was assembled. What is there already need not be copied.
-func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error {
+func (u *upload) bringStaged(ctx context.Context, dgst digest.Digest, key string, absent bool) error {
 	if absent {
-		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.size() {
+		if info, err := u.b.client.head(ctx, key); err == nil && info.size == u.Size() {
 			return nil
 		} else if err != nil && !isNotExist(err) {
 			return err
@@ -119,7 +119,43 @@ func (u *upload) bringStaged(ctx context.Context, key string, absent bool) error
 		return err
 	}
 
-	return u.b.client.copy(ctx, u.key+stagedSuffix, key, u.staged, u.b.copying())
+	if err := u.settleDoubt(ctx, dgst); err != nil {
+		return u.lose(err)
+	}
+
+	return u.b.client.copy(ctx, u.sent.Key, key, u.staged, u.b.copying())
+}
+
+// settleDoubt reads what somebody else may have assembled: a request on the same upload
+// at another replica, which got other bytes.
+func (u *upload) settleDoubt(ctx context.Context, dgst digest.Digest) error {
+	if !u.doubt || dgst == "" {
+		return nil
+	}
+
+	object, err := u.b.openAt(ctx, u.sent.Key, storage.Whole)
+	if err != nil {
+		return err
+	}
+
+	got, err := dgst.Algorithm().FromReader(object.Body)
+	if err = errors.Join(err, object.Close()); err != nil {
+		return err
+	}
+
+	if got != dgst {
+		return fmt.Errorf("another replica has assembled %s, not %s", got, dgst)
+	}
+
+	u.doubt = false
+
+	return nil
+}
+
+// isBeside says whether parts are sent to an object beside the state, to be copied. Its
+// key has a token: nobody else can replace it between the assembling and the copy.
+func (u *upload) isBeside() bool {
+	return strings.HasPrefix(u.sent.Key, u.key+".") && strings.HasSuffix(u.sent.Key, stagedSuffix)
 }
 
 // stage assembles the parts beside the upload.
@@ -128,7 +164,7 @@ func (u *upload) stage(ctx context.Context) error {
 		return nil
 	}
 
-	if u.known || u.sent == nil || u.sent.Key != u.key+stagedSuffix {
+	if u.known || u.sent == nil || !u.isBeside() {
 		return errors.New("its parts are elsewhere")
 	}
 
@@ -143,23 +179,22 @@ func (u *upload) stage(ctx context.Context) error {
 
 // finishParts sends the tail as the last part.
 func (u *upload) finishParts(ctx context.Context) error {
-	if err := errors.Join(u.gather(ctx), u.land()); err != nil {
+	if err := errors.Join(u.recall(ctx), u.land()); err != nil {
 		return err
 	}
 
-	size := u.tailSize()
-	if size == 0 {
+	if u.tail.size == 0 {
 		return nil
 	}
 
-	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), u.readTail(0), size)
+	last, err := u.b.client.sendPart(ctx, u.sent, len(u.sent.Parts), u.tail.reader(), u.tail.size)
 	if err != nil {
 		return err
 	}
 
 	u.sent.Parts = append(u.sent.Parts, last)
-	u.full += size
-	u.dropTail()
+	u.full += u.tail.size
+	u.tail.free()
 
 	return nil
 }
@@ -168,7 +203,7 @@ func (u *upload) finishParts(ctx context.Context) error {
 // earlier try may have done so, here or in another process, of which we only know what
 // was saved before: then the object is there, and no parts are.
 func (u *upload) assemble(ctx context.Context, cond condition) error {
-	size := u.size()
+	size := u.Size()
 
 	err := u.finishParts(ctx)
 	if err == nil {
@@ -181,12 +216,12 @@ func (u *upload) assemble(ctx context.Context, cond condition) error {
 			return errors.Join(err, headErr)
 		}
 
-		err = nil
+		err, u.doubt = nil, true
 	}
 
 	if err == nil {
-		u.full = size
-		u.dropTail()
+		u.full, u.away = size, 0
+		u.tail.free()
 	}
 
 	return err
@@ -223,16 +258,12 @@ func (a appender) Write(p []byte) (int, error) {
 // commitInPlace completes parts that were sent to where they belong.
 func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (string, error) {
 	key := u.sent.Key
-	if own, ok := parseBlob(key); ok { // without dedupe
-		blob.place = own.place
-	}
-
-	if blob.place != "" {
+	if place := strings.TrimPrefix(key, memberPrefix(blob.digest, blob.repo)); isOwn(place) { // without dedupe, or beside what is damaged
 		if err := u.assemble(ctx, condition{}); err != nil {
 			return "", err
 		}
 
-		return u.b.hold(blob, blob.place, size, trustWritten).Key, nil
+		return u.b.hold(blob, place, size, trustWritten).Key, nil
 	}
 
 	completed := false

@@ -31,68 +31,44 @@ const uploadFormat = 1
 
 // Save writes the state. What is then in memory may go, and goes if it is much.
 func (u *upload) Save(ctx context.Context, note []byte) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-
 	if err := u.check(); err != nil {
 		return err
 	}
 
-	if err := errors.Join(u.gather(ctx), u.land()); err != nil {
-		return u.lose(ctx, err)
+	if err := errors.Join(u.recall(ctx), u.land()); err != nil {
+		return u.lose(err)
 	}
 
-	line, err := u.state(note)
+	state := uploadState{
+		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
+		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
+	}
+
+	line, err := json.Marshal(state)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode state of upload %s: %w", u.key, err)
 	}
 
-	u.saved = true // perhaps, even if we do not learn of it
-	size := u.tailSize()
-	body := &joined{first: bytes.NewReader(line), size: int64(len(line)), second: u.readTail(0)}
+	line = append(line, '\n')
+	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	etag, err := u.b.client.put(ctx, u.key, body, body.size+size, condition{}, "")
+	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
 	if err != nil {
-		return u.lose(ctx, err)
+		return u.lose(err)
 	}
 
-	u.rest(spot{u.key, etag, body.size, size})
-	u.tidyAside(ctx)
+	u.saved, u.etag = true, etag
+	u.rest()
 
 	return nil
 }
 
-// state is the line of a state.
-func (u *upload) state(note []byte) ([]byte, error) {
-	line, err := json.Marshal(uploadState{
-		Format: uploadFormat, PartSize: u.partSize, Sent: u.sent, Full: u.full, Known: u.known,
-		Staged: u.staged >= 0, Dst: u.dst, Tail: u.tailSize(), Note: note,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode state of upload %s: %w", u.key, err)
+// rest lets go of the tail between two requests, if it is large.
+func (u *upload) rest() {
+	if u.tail.size > maxTail {
+		u.away = u.tail.size
+		u.tail.free()
 	}
-
-	return append(line, '\n'), nil
-}
-
-// rest lets go of memory between two requests, unless there is room for what waits. The
-// tail is saved at that spot.
-func (u *upload) rest(at spot) {
-	if u.tail == nil {
-		return
-	}
-
-	if u.tail.size <= maxTail {
-		if kept := u.b.tails.tryReserve(u.tail.size, nil); kept != nil {
-			u.tail.moveTo(kept)
-			u.tail = kept
-
-			return
-		}
-	}
-
-	u.dropTail()
-	u.away = []spot{at}
 }
 
 // ResumeUpload opens an upload that any process has begun.
@@ -106,7 +82,7 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 
 	u := b.newUpload(key)
 
-	note, err := u.resume(ctx)
+	saved, err := b.openState(ctx, key, "")
 	if isNotExist(err) {
 		return u, nil, nil // begun, and nothing came
 	}
@@ -115,61 +91,66 @@ func (b *Bucket) ResumeUpload(ctx context.Context, key string) (storage.Upload, 
 		return nil, nil, err
 	}
 
-	return u, note, nil
-}
+	u.take(saved.uploadState)
+	u.etag = saved.etag
 
-// resume reads what Save wrote. A tail that is not small stays where it is until it is
-// needed.
-//
-// Errors: fs.ErrNotExist, storage.ErrDamaged, storage.ErrFormat.
-func (u *upload) resume(ctx context.Context) (note []byte, err error) {
-	body, info, err := u.b.client.get(ctx, u.key, storage.Whole, "")
-	if err != nil {
-		return nil, err
-	}
-
-	source := &reader{ctx: ctx, client: u.b.client, body: body, info: info, end: info.size}
-	defer func() { err = errors.Join(err, source.Close()) }()
-
-	r := bufio.NewReader(source)
-
-	line, err := r.ReadBytes('\n')
-	if err != nil {
-		return nil, fmt.Errorf("read the state of upload %s: %w", u.key, err)
-	}
-
-	state, err := decodeState(line)
-	if err == nil && int64(len(line))+state.Tail != info.size {
-		err = fmt.Errorf("%w: %d bytes of %d", storage.ErrDamaged, info.size-int64(len(line)), state.Tail)
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("state of upload %s: %w", u.key, err)
-	}
-
-	u.take(state)
-
-	if state.Tail > maxSmall {
-		u.away = []spot{{u.key, info.etag, int64(len(line)), state.Tail}}
-
-		return state.Note, nil
-	}
-
-	u.small = make([]byte, state.Tail)
-	if _, err := io.ReadFull(r, u.small); err != nil {
-		return nil, fmt.Errorf("read the state of upload %s: %w", u.key, err)
-	}
-
-	return state.Note, nil
+	return u, saved.Note, saved.Close()
 }
 
 func (u *upload) take(state uploadState) {
 	u.partSize, u.sent, u.full, u.known, u.dst = state.PartSize, state.Sent, state.Full, state.Known, state.Dst
-	u.saved = true
+	u.saved, u.away = true, state.Tail
 
 	if state.Staged {
 		u.staged = state.Full
 	}
+}
+
+// savedState is a state, and behind it the tail, to be read.
+type savedState struct {
+	uploadState
+	etag string
+	io.Reader
+	io.Closer
+}
+
+// openState opens what Save wrote; an etag that is not "" must be that of it. The tail is
+// not in memory before there is room for it.
+//
+// Errors: fs.ErrNotExist, errCondition, storage.ErrDamaged, storage.ErrFormat.
+func (b *Bucket) openState(ctx context.Context, key, etag string) (*savedState, error) {
+	body, info, err := b.client.get(ctx, key, storage.Whole, etag)
+	if err != nil {
+		return nil, err
+	}
+
+	object := &reader{ctx: ctx, client: b.client, body: body, info: info, end: info.size}
+	rest := bufio.NewReaderSize(object, 64<<10)
+	saved := &savedState{etag: info.etag, Reader: rest, Closer: object}
+
+	line, err := rest.ReadBytes('\n')
+	if err == nil {
+		err = saved.decode(key, line, info.size)
+	}
+
+	if err != nil {
+		return nil, errors.Join(err, object.Close())
+	}
+
+	return saved, nil
+}
+
+func (s *savedState) decode(key string, line []byte, size int64) (err error) {
+	s.uploadState, err = decodeState(line)
+	if err == nil && int64(len(line))+s.Tail != size {
+		err = fmt.Errorf("%w: %d bytes, not %d", storage.ErrDamaged, size, int64(len(line))+s.Tail)
+	}
+
+	if err != nil {
+		return fmt.Errorf("state of upload %s: %w", key, err)
+	}
+
+	return nil
 }
 
 // decodeState reads the line of a state, and looks for what cannot be.
@@ -197,7 +178,7 @@ func (s uploadState) check() error {
 		return fmt.Errorf("%w: parts are missing", storage.ErrDamaged)
 	case s.Sent != nil && (s.Sent.Key == "" || s.Sent.ID == "" || !s.Staged && s.Sent.size() != s.Full):
 		return fmt.Errorf("%w: its parts have not %d bytes", storage.ErrDamaged, s.Full)
-	case s.PartSize == 0 && (s.Sent != nil || s.Tail > maxSmall):
+	case s.PartSize == 0 && s.Sent != nil:
 		return fmt.Errorf("%w: it has no size of parts", storage.ErrDamaged)
 	}
 
@@ -205,29 +186,26 @@ func (s uploadState) check() error {
 }
 
 // joined is two readers, one behind the other, as one that can be read again.
-type joined struct {
-	first  io.ReadSeeker
-	size   int64 // of first
-	second io.ReadSeeker
-}
+type joined struct{ first, second io.ReadSeeker }
 
 func (j *joined) Read(p []byte) (int, error) {
 	n, err := j.first.Read(p)
-	if n > 0 || !errors.Is(err, io.EOF) || j.second == nil {
+	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, err
 	}
 
 	return j.second.Read(p)
 }
 
-// Seek goes to the start, or tells the size: that is all that a request needs.
+// Seek goes to the start, tells where it is, or how much there is: that is all that a
+// request needs.
 func (j *joined) Seek(offset int64, whence int) (int64, error) {
-	if offset != 0 || whence == io.SeekCurrent && offset != 0 {
+	if offset != 0 {
 		return 0, errors.ErrUnsupported
 	}
 
 	first, err := j.first.Seek(0, whence)
-	if err != nil || j.second == nil {
+	if err != nil {
 		return first, err
 	}
 

@@ -37,7 +37,7 @@ func (b *Bucket) NameUpload(repo storage.RepoName) string {
 	var id uuid.UUID
 
 	binary.BigEndian.PutUint32(id[:], uint32(b.opts.Now().Unix())) //nolint:gosec // until 2106
-	rand.Read(id[idRandom:idMAC])                                  // it never fails (crypto/rand)
+	rand.Read(id[idRandom:idMAC])                                  // never fails
 	id[6] = 0x80 | id[6]&0x0f                                      // version 8
 	id[8] = 0x80 | id[8]&0x3f                                      // variant of RFC 9562
 	copy(id[idMAC:], b.uploadMAC(repo, id))

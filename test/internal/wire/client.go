@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -160,13 +161,41 @@ func check(dgst digest.Digest, body []byte) error {
 
 // PutManifest pushes a manifest by tag or by digest.
 func (c *Client) PutManifest(ctx context.Context, repo, ref, mediaType string, body []byte) error {
+	return c.PutManifestIf(ctx, repo, ref, mediaType, body, nil)
+}
+
+// PutManifestIf pushes a manifest with the conditions that are in header.
+func (c *Client) PutManifestIf(ctx context.Context, repo, ref, mediaType string, body []byte, header http.Header) error {
+	all := http.Header{"Content-Type": {mediaType}}
+	maps.Copy(all, header)
+
 	_, err := c.exchange(ctx, request{
 		method: http.MethodPut,
 		url:    c.at(repo + "/manifests/" + ref),
-		header: http.Header{"Content-Type": {mediaType}},
+		header: all,
 		body:   bytes.NewReader(body),
 		status: []int{http.StatusCreated},
 	})
+
+	return err
+}
+
+// DeleteManifest deletes a tag, or a manifest by its digest.
+//
+// Errors: ErrNotFound.
+func (c *Client) DeleteManifest(ctx context.Context, repo, ref string) error {
+	return c.delete(ctx, repo+"/manifests/"+ref)
+}
+
+// DeleteBlob deletes a blob of a repository.
+//
+// Errors: ErrNotFound.
+func (c *Client) DeleteBlob(ctx context.Context, repo string, dgst digest.Digest) error {
+	return c.delete(ctx, repo+"/blobs/"+dgst.String())
+}
+
+func (c *Client) delete(ctx context.Context, path string) error {
+	_, err := c.exchange(ctx, request{method: http.MethodDelete, url: c.at(path), status: []int{http.StatusAccepted}})
 
 	return err
 }

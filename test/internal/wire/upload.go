@@ -26,6 +26,31 @@ func (c *Client) StartUpload(ctx context.Context, repo string) (*Upload, error) 
 	return u, u.step(ctx, request{method: http.MethodPost, url: u.loc, status: []int{http.StatusAccepted}})
 }
 
+// MountBlob asks for a blob of another repository, and says whether it was mounted. If
+// not, the session that was opened instead is left alone.
+func (c *Client) MountBlob(ctx context.Context, repo string, dgst digest.Digest, from string) (bool, error) {
+	at := c.at(repo + "/blobs/uploads/")
+	at.RawQuery = url.Values{"mount": {dgst.String()}, "from": {from}}.Encode()
+
+	resp, err := c.send(ctx, request{
+		method: http.MethodPost, url: at, status: []int{http.StatusCreated, http.StatusAccepted},
+	})
+	if err != nil {
+		return false, err
+	}
+
+	return resp.StatusCode == http.StatusCreated, resp.Body.Close()
+}
+
+// At returns the same session, to be continued at another replica. The one that it was
+// made from must not be used any more.
+func (u *Upload) At(c *Client) *Upload {
+	loc := *u.loc
+	loc.Scheme, loc.Host = c.base.Scheme, c.base.Host
+
+	return &Upload{c: c, loc: &loc}
+}
+
 // step sends r and follows the Location of the answer.
 func (u *Upload) step(ctx context.Context, r request) error {
 	header, err := u.c.exchange(ctx, r)
