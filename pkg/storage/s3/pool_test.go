@@ -55,7 +55,7 @@ func (p *pool) replica(t *testing.T, dedupe bool) *storagetest.World {
 func (p *pool) fresh() *storagetest.World { return p.replica(p.T, true) }
 
 func (p *pool) dir(content string) string {
-	return p.opts.Prefix + "/_blobs/sha256/" + digest.FromString(content).Encoded() + "/"
+	return p.opts.Prefix + "/_blobs/sha256/" + digest.FromString(content).Encoded()[:2] + "/" + digest.FromString(content).Encoded() + "/"
 }
 
 func (p *pool) write(content, name, body string) { p.bench.putObject(p.T, p.dir(content)+name, body) }
@@ -115,9 +115,12 @@ func (p *pool) bury(content string) {
 	p.remove(content, "data.0")
 }
 
-const shared = "bytes that repositories share"
-
-var sharedDigest = digest.FromString(shared)
+// What is small is no part of the pool.
+var (
+	shared       = strings.Repeat("bytes that repositories share ", 4000)
+	other        = strings.Repeat("other bytes ", 10_000)
+	sharedDigest = digest.FromString(shared)
+)
 
 func TestTombstones(t *testing.T) {
 	b := newBench(t)
@@ -209,11 +212,11 @@ func TestTombstones(t *testing.T) {
 			_, err := w.Store.OpenBlob(t.Context(), "a", sharedDigest, storage.Whole)
 			So(errors.Is(err, storage.ErrBlobUnknown), ShouldBeTrue)
 
-			p.Blob("c", "other")
-			p.write("other", "in/d/membership", `{"size":5}`)
-			p.remove("other", "data.0")
-			So(errors.Is(p.fresh().Stat("d", digest.FromString("other")), storage.ErrBlobUnknown), ShouldBeTrue)
-			So(errors.Is(p.fresh().Store.MountBlob(t.Context(), "e", digest.FromString("other"), "d", ""), storage.ErrBlobUnknown), ShouldBeTrue)
+			p.Blob("c", other)
+			p.write(other, "in/d/membership", `{"size":5}`)
+			p.remove(other, "data.0")
+			So(errors.Is(p.fresh().Stat("d", digest.FromString(other)), storage.ErrBlobUnknown), ShouldBeTrue)
+			So(errors.Is(p.fresh().Store.MountBlob(t.Context(), "e", digest.FromString(other), "d", ""), storage.ErrBlobUnknown), ShouldBeTrue)
 		})
 
 		Convey("a push writes the next generation, and all find it", func() {
