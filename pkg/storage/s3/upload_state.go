@@ -52,12 +52,13 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	line = append(line, '\n')
 	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
-	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
+	u.saved = true // perhaps, even if we do not learn of it
+
+	u.etag, err = u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, condition{}, "")
 	if err != nil {
 		return u.lose(err)
 	}
 
-	u.saved, u.etag = true, etag
 	u.rest()
 
 	return nil
