@@ -11,6 +11,18 @@ import (
 // five interim answers.
 var patience = []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute}
 
+// takesInterim says whether an interim answer may be sent: nginx takes one for the final
+// answer (its issue 1427), so not where a proxy shows itself; HTTP/1.0 has none.
+func takesInterim(r *http.Request) bool {
+	for _, header := range []string{"Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if r.Header.Get(header) != "" {
+			return false
+		}
+	}
+
+	return r.ProtoAtLeast(1, 1)
+}
+
 // keepAlive sends "100 Continue" again after each of pauses, until the function it returns
 // is called: that waits for one that is being sent. It is the one interim answer that every
 // client skips. Nothing else may be written meanwhile.

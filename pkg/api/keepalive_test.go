@@ -44,3 +44,17 @@ func TestKeepAlive(t *testing.T) {
 		t.Errorf("status is %d", answer.StatusCode)
 	}
 }
+
+// A proxy may take an interim answer for the final one.
+func TestTakesInterim(t *testing.T) {
+	direct := httptest.NewRequest(http.MethodPut, "/", nil)
+	proxied := httptest.NewRequest(http.MethodPut, "/", nil)
+	proxied.Header.Set("X-Forwarded-For", "192.0.2.1")
+
+	old := httptest.NewRequest(http.MethodPut, "/", nil)
+	old.ProtoMajor, old.ProtoMinor = 1, 0
+
+	if !takesInterim(direct) || takesInterim(proxied) || takesInterim(old) {
+		t.Errorf("direct %t, through a proxy %t, HTTP/1.0 %t", takesInterim(direct), takesInterim(proxied), takesInterim(old))
+	}
+}

@@ -183,7 +183,7 @@ func (h uploadHandlers) put(w *response, r *request) error {
 
 // finish ends an upload. In a bucket that may be a copy that takes minutes.
 func (h uploadHandlers) finish(w *response, r *request, id string, chunk storage.Chunk, dgst digest.Digest) error {
-	if chunk.Body != nil {
+	if chunk.Body != nil || !takesInterim(r.Request) {
 		_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.who)
 
 		return err
