@@ -69,11 +69,11 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas memory crash clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas,memory ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -129,6 +129,10 @@ replicas: build $(STRICT) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## several rep
 	@test/need.sh redis-server=redis-server
 	@REPLICAS_RESULTS=$(BIN)/replicas \
 		$(SUITE) replicas test/gotest.sh -tags replicas -count=1 -timeout=60m ./test/replicas
+
+.PHONY: memory
+memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large pushes to S3 (7 GB of disk)
+	@$(SUITE) memory test/gotest.sh -tags memory -count=1 -run TestResidentMemory ./pkg/storage/s3
 
 .PHONY: cross
 cross: ## does it build for all platforms

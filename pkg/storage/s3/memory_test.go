@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -255,5 +257,45 @@ func (s *stall) Read(p []byte) (int, error) {
 		s.sent += n
 
 		return n, nil
+	}
+}
+
+// TestNoPartsLeft has pushes fail for good. Parts that no saved state names would stay in
+// the bucket, and be paid for, and no listing of objects shows them.
+func TestNoPartsLeft(t *testing.T) {
+	b := newBench(t)
+
+	for name, rule := range map[string]faultproxy.Rule{
+		"no part gets there":        {Match: faultproxy.On(faultproxy.UploadPart), Kind: faultproxy.ConnReset},
+		"the last one does not":     {Match: func(r faultproxy.Request) bool { return r.Part == 2 }, Kind: faultproxy.ConnReset},
+		"they cannot be assembled":  {Match: faultproxy.On(faultproxy.CompleteMultipartUpload), Kind: faultproxy.InternalError},
+		"nobody knows if they were": {Match: faultproxy.On(faultproxy.CompleteMultipartUpload), Kind: faultproxy.ConnReset, After: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.proxy.Reset()
+
+			w := storagetest.OpenOn(t, mustOpen(t, b.proxied()), storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop()})
+			fault := b.proxy.Inject(rule)
+
+			err := finish(w, strings.NewReader(bigLayer), bigLayer)
+			if err == nil && !rule.After {
+				t.Error("the push succeeded")
+			}
+
+			fault.Remove()
+
+			left, err := b.server.Client().ListMultipartUploads(t.Context(), &awss3.ListMultipartUploadsInput{Bucket: aws.String(bucketName)})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			for _, upload := range left.Uploads {
+				t.Errorf("parts of %s are left", *upload.Key)
+			}
+
+			if err := finish(w, strings.NewReader(bigLayer), bigLayer); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -36,7 +36,7 @@ type upload struct {
 	full   int64      // bytes that are sent, or on their way, or known
 	tail   *buffer    // what is not sent yet
 	away   int64      // bytes of the tail that only the saved state has
-	saved  bool       // a state is saved
+	saved  bool       // a state is saved, perhaps
 	etag   string     // of that state: another replica may have saved one of its own since
 }
 
@@ -91,10 +91,23 @@ func (u *upload) Append(ctx context.Context, p []byte) error {
 	}
 
 	if err := u.append(ctx, p); err != nil {
+		u.forgetParts(ctx)
+
 		return u.lose(err)
 	}
 
 	return nil
+}
+
+// forgetParts drops parts of an upload that has failed, if no saved state names them: then
+// nobody would.
+func (u *upload) forgetParts(ctx context.Context) {
+	if u.saved || u.sent == nil || u.staged >= 0 {
+		return
+	}
+
+	_ = u.land() // it is not wanted any more
+	u.b.litter(u.b.client.abort(context.WithoutCancel(ctx), u.sent))
 }
 
 // lose ends what this process can do for an upload: what was not saved is gone.
@@ -155,19 +168,24 @@ func (u *upload) recall(ctx context.Context) error {
 }
 
 // decide settles the size of parts: that of the whole, if it is known and small; otherwise
-// so that a part is not larger than needed.
+// so that a part is not larger than needed. Where the destination is not known yet, more
+// may come in later requests than this one says.
 func (u *upload) decide() {
 	if u.partSize > 0 {
 		return
 	}
 
+	least := max(minPart, roundUp(u.expected/maxParts+1, blockSize))
 	u.partSize = u.b.opts.PartSize
 
 	switch {
-	case u.expected >= 0 && u.expected <= u.partSize:
+	case u.expected < 0:
+	case u.dst == "":
+		u.partSize = max(u.partSize, least)
+	case u.expected <= u.partSize:
 		u.partSize = max(u.expected, minPart)
-	case u.expected >= 0:
-		u.partSize = max(minPart, roundUp(u.expected/maxParts+1, blockSize))
+	default:
+		u.partSize = least
 	}
 }
 

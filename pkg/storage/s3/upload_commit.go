@@ -77,6 +77,8 @@ func (u *upload) Commit(ctx context.Context, dst string) (placed string, err err
 	}
 
 	if err != nil {
+		u.forgetParts(ctx)
+
 		return "", err
 	}
 

@@ -53,6 +53,8 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 	line = append(line, '\n')
 	body := &joined{bytes.NewReader(line), u.tail.reader()}
 
+	u.saved = true // perhaps, even if we do not learn of it
+
 	etag, err := u.b.client.put(ctx, u.key, body, int64(len(line))+state.Tail, u.unchanged(), "")
 	if errors.Is(err, errCondition) || isNotExist(err) { // S3 has either word for a state that is gone
 		etag, err = u.b.stateOf(ctx, u.key, state.Token)
@@ -62,7 +64,7 @@ func (u *upload) Save(ctx context.Context, note []byte) error {
 		return u.lose(err)
 	}
 
-	u.saved, u.etag = true, etag
+	u.etag = etag
 	u.rest()
 
 	return nil
