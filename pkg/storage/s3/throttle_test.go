@@ -34,25 +34,15 @@ func TestThrottled(t *testing.T) {
 
 	b.proxy.Inject(faultproxy.Rule{Kind: faultproxy.SlowDown, Times: 1})
 
-	var (
-		group sync.WaitGroup
-		slow  sync.Mutex
-		times []time.Duration
-	)
+	var group sync.WaitGroup
+
+	begun := time.Now()
 
 	for range 8 {
 		group.Go(func() {
 			for range 50 {
-				begun := time.Now()
-
 				if _, err := bucket.Put(t.Context(), "a/b", []byte("y")); err != nil {
 					t.Error(err)
-				}
-
-				if took := time.Since(begun); took > 100*time.Millisecond {
-					slow.Lock()
-					times = append(times, took)
-					slow.Unlock()
 				}
 			}
 		})
@@ -60,7 +50,8 @@ func TestThrottled(t *testing.T) {
 
 	group.Wait()
 
-	if len(times) > 1 {
-		t.Errorf("%d of 400 requests took longer than 100 ms, when one was asked to slow down: %v ...", len(times), times[:min(len(times), 10)])
+	// One waits for a second at most. With the SDK's adaptive mode all took 9 s.
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("400 requests took %s, when one was asked to slow down", took)
 	}
 }

@@ -205,8 +205,8 @@ func (u *upload) send(ctx context.Context) error {
 		return fmt.Errorf("%w: more than %d parts of %d bytes", storage.ErrSize, maxParts, u.partSize)
 	}
 
+	u.full += u.tail.size // before it is sent: then it may be empty
 	u.launch(ctx, u.tail)
-	u.full += u.tail.size
 	u.tail = u.b.parts.buffer()
 
 	return nil

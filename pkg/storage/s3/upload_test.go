@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -39,6 +40,36 @@ func TestPartSize(t *testing.T) {
 
 		if u.partSize != c.want {
 			t.Errorf("%s: parts of %d bytes, want %d", c.what, u.partSize, c.want)
+		}
+	}
+}
+
+// TestPartsAreCounted: a part that is through lets go of its memory, and so of its size,
+// perhaps before whoever has sent it goes on.
+func TestPartsAreCounted(t *testing.T) {
+	b, err := connect(t.Context(), Options{Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "k", SecretKey: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+
+	through, cancel := context.WithCancel(t.Context())
+	cancel() // no request is made
+
+	for range 500 {
+		u := b.newUpload("a/.uploads/x")
+		u.sent = &multipart{Key: u.key, ID: "id"}
+
+		if _, err := u.tail.Write(make([]byte, 2*blockSize)); err != nil {
+			t.Fatal(err)
+		}
+
+		if err := u.send(through); err != nil || u.Size() != 2*blockSize {
+			t.Fatalf("%d bytes were taken, not %d (%v)", u.Size(), 2*blockSize, err)
+		}
+
+		if err := u.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
