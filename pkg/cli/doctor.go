@@ -64,7 +64,7 @@ func examine(ctx context.Context, out io.Writer, path string, cfg config.Store) 
 	}
 
 	if missing := report.Missing(cfg.SingleWriter); len(missing) > 0 {
-		return fmt.Errorf("%s: %w", path, &s3.ProbeError{Missing: missing})
+		return fmt.Errorf("%s.storageDriver: zot does not start on this bucket: it cannot do what says NO above", path)
 	}
 
 	return nil

@@ -14,9 +14,9 @@ import (
 // keysOf lists the keys that each driver has besides its name. The keys of a driver
 // that is not listed are not checked.
 var keysOf = map[string][]string{
-	"boltdb":   {},
-	"redis":    cache.SettingKeys(cache.RedisName),
-	"dynamodb": cache.SettingKeys(cache.DynamoDBName),
+	cache.BoltName:     {},
+	cache.RedisName:    cache.SettingKeys(cache.RedisName),
+	cache.DynamoDBName: cache.SettingKeys(cache.DynamoDBName),
 }
 
 // cacheDriver checks which driver remembers where blobs are.

@@ -17,37 +17,44 @@ type root struct {
 	path string // absolute, symbolic links resolved
 }
 
-// roots checks that no two stores keep their bytes in the same place, or one inside
-// the other.
+// roots checks that no two stores keep their bytes, or the file of their cache, in the
+// same place, or one inside the other.
 func (c *check) roots() {
 	var known []root
 
 	c.eachStore(func(path string, store *config.Store) {
-		r, ok := c.rootOf(path, store)
-		if !ok {
-			return
-		}
+		for _, r := range c.rootsOf(path, store) {
+			for _, other := range known {
+				c.apart(r, other)
+			}
 
-		for _, other := range known {
-			c.apart(r, other)
+			known = append(known, r)
 		}
-
-		known = append(known, r)
 	})
 }
 
-func (c *check) rootOf(key string, store *config.Store) (root, bool) {
+func (c *check) rootsOf(key string, store *config.Store) []root {
+	var all []root
+
 	if driver := store.StorageDriver; driver != nil {
 		kind := strings.Join([]string{driver.Name(), driver.String("regionendpoint"), driver.String("bucket")}, " ")
-
-		return root{key + ".storageDriver.rootdirectory", kind, path.Clean("/" + driver.String("rootdirectory"))}, true
+		all = append(all, root{key + ".storageDriver.rootdirectory", kind, path.Clean("/" + driver.String("rootdirectory"))})
 	}
 
+	if store.StorageDriver == nil || cachesInFile(*store) {
+		if r, ok := c.directory(key+".rootDirectory", store); ok {
+			all = append(all, r)
+		}
+	}
+
+	return all
+}
+
+// directory is that of a store, unless it is not named, or none.
+func (c *check) directory(key string, store *config.Store) (root, bool) {
 	if store.RootDirectory == "" {
 		return root{}, false
 	}
-
-	key += ".rootDirectory"
 
 	resolved, err := resolve(store.RootDirectory)
 	if err != nil {

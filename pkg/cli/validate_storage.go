@@ -72,18 +72,28 @@ func (c *check) store(path string, store *config.Store) {
 			fmt.Sprintf("write at least %d", minBuffers))
 	}
 
-	c.withoutEffect(path)
+	c.withoutEffect(path, store)
 }
 
 // withoutEffect warns of keys of a store that are safe to go on without.
-func (c *check) withoutEffect(path string) {
+func (c *check) withoutEffect(path string, store *config.Store) {
 	for _, key := range []string{".history", ".undelete"} {
 		if c.set[path+key] {
 			c.ignored(path + key)
 		}
 	}
 
-	if c.set[path+".singleWriter"] && !c.set[path+".storageDriver"] {
+	bucket := store.StorageDriver != nil
+
+	if bucket && c.set[path+".commit"] && !store.Commit {
+		c.warn(path+".commit", "has no effect with a storageDriver: what a bucket has acknowledged is durable")
+	}
+
+	if bucket && c.set[path+".lockWait"] {
+		c.warn(path+".lockWait", "has no effect with a storageDriver: no lock keeps other processes out of a bucket")
+	}
+
+	if c.set[path+".singleWriter"] && !bucket {
 		c.warn(path+".singleWriter", "has no effect on local storage: a lock keeps other processes out")
 	}
 }

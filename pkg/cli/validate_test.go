@@ -114,6 +114,10 @@ var rows = []struct{ section, path, text string }{
 	// roots
 	{store(`"subPaths": {"/a": {"rootDirectory": "./data/"}}`), "storage.subPaths[/a].rootDirectory", "same place as storage.rootDirectory"},
 	{store(`"subPaths": {"/a": {"rootDirectory": "link"}}`), "storage.subPaths[/a].rootDirectory", "same place"},
+	{
+		store(`"subPaths": {"/a": {"rootDirectory": "data", "dedupe": true, "storageDriver": {"name": "s3", "bucket": "b", "region": "r"}}}`),
+		"storage.subPaths[/a].rootDirectory", "same place", // as its cache is
+	},
 	{store(`"subPaths": {"/a": {"rootDirectory": "data/inner"}}`), "storage.subPaths[/a].rootDirectory", "is inside"},
 	{store(`"subPaths": {"/a": {"rootDirectory": "link/not/yet"}}`), "storage.subPaths[/a].rootDirectory", "is inside"},
 	{store(`"subPaths": {"/a": {"rootDirectory": "."}}`), "storage.subPaths[/a].rootDirectory", "holds storage.rootDirectory"},
@@ -353,6 +357,9 @@ func TestWarnings(t *testing.T) {
 		{store(`"gc": true, "subPaths": {"/a": {"rootDirectory": "elsewhere", "gc": true}}`), []string{"storage.gc"}},
 		{store(`"history": "1h", "undelete": "1h"`), []string{"storage.history", "storage.undelete"}},
 		{store(`"singleWriter": true`), []string{"storage.singleWriter"}},
+		{store(`"commit": false`), nil},
+		{store(`"commit": true, "storageDriver": {"name": "s3", "bucket": "b", "region": "r"}`), nil},
+		{store(`"commit": false, "lockWait": "1s", "storageDriver": {"name": "s3", "bucket": "b", "region": "r"}`), []string{"storage.commit", "storage.lockWait"}},
 		{store(`"remoteCache": true`), []string{"storage.remoteCache"}},
 		{store(`"remoteCache": false, "cacheDriver": {"name": "redis", "addr": "a:1"}`), []string{"storage.remoteCache"}},
 		{store(`"remoteCache": true, "cacheDriver": {"name": "redis", "url": "redis://u:p@a:1/3?max_retries=2&addr=b:2", "db": 0}`), nil},

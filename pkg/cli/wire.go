@@ -129,6 +129,12 @@ func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log z
 	return store, nil
 }
 
+// cacheName is the driver of a store's cache, where it has one.
+func cacheName(cfg config.Store) string { return cmp.Or(cfg.CacheDriver.Name(), cache.BoltName) }
+
+// cachesInFile says whether a store keeps its cache in its root directory.
+func cachesInFile(cfg config.Store) bool { return cfg.Dedupe && cacheName(cfg) == cache.BoltName }
+
 // openCache opens the cache of the store that is called id.
 func openCache(cfg config.Store, id string, log zerolog.Logger) (storage.Cache, error) {
 	if !cfg.Dedupe {
@@ -138,7 +144,7 @@ func openCache(cfg config.Store, id string, log zerolog.Logger) (storage.Cache, 
 	settings := maps.Clone(cfg.CacheDriver)
 	delete(settings, "name")
 
-	return storage.Create(cmp.Or(cfg.CacheDriver.Name(), "boltdb"), storage.CacheOptions{
+	return storage.Create(cacheName(cfg), storage.CacheOptions{
 		Directory: cfg.RootDirectory,
 		Namespace: id,
 		Settings:  settings,

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +64,7 @@ func openBucket(ctx context.Context, cfg config.Store, memory *buffers, log zero
 		return nil, err
 	}
 
-	if cfg.Dedupe && cmp.Or(cfg.CacheDriver.Name(), "boltdb") == "boltdb" { // the cache is a file there
+	if cachesInFile(cfg) {
 		if err := os.MkdirAll(cfg.RootDirectory, 0o700); err != nil {
 			return nil, errors.Join(err, bucket.Close())
 		}

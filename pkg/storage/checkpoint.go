@@ -94,7 +94,7 @@ func (r *repository) writeCheckpoint(ctx context.Context) error {
 		return err
 	}
 
-	r.covered.Store(st.seq)
+	r.cover(st.seq)
 	r.foreign.Store(false)
 
 	return nil

@@ -163,6 +163,7 @@ type Changes struct {
 	Records []Record // behind the number asked for; other processes wrote them
 	Reload  bool     // too much has changed: Load again
 	Index   bool     // another program wrote index.json: look at OpenIndex, then TookIndex
+	Covered uint64   // the newest checkpoint of other processes covers up to this one; 0 = unknown
 }
 
 // Index is an open index.json. The caller closes it.

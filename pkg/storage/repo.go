@@ -203,14 +203,29 @@ func (r *repository) takeRecords(ctx context.Context) error {
 }
 
 func (r *repository) takeIn(ctx context.Context, changes Changes) error {
-	switch {
-	case changes.Reload:
+	if changes.Reload {
 		return r.load(ctx)
-	case len(changes.Records) > 0:
-		return r.catchUp(changes.Records)
 	}
 
+	if len(changes.Records) > 0 {
+		if err := r.catchUp(changes.Records); err != nil {
+			return err
+		}
+	}
+
+	r.cover(changes.Covered)
+
 	return nil
+}
+
+// cover notes that there is a checkpoint up to seq.
+func (r *repository) cover(seq uint64) {
+	for {
+		known := r.covered.Load()
+		if known >= seq || r.covered.CompareAndSwap(known, seq) {
+			return
+		}
+	}
 }
 
 // catchUp folds records that another process appended.

@@ -29,7 +29,7 @@ func wholeFlush(dir *os.File, log zerolog.Logger) func(*os.File) error {
 		return syncfs
 	}
 
-	log.Warn().Str("root", dir.Name()).Str("reason", reason).
+	log.Warn().Str("reason", reason).
 		Msg("the file system cannot be flushed in one call: files are flushed one by one, which is slower")
 
 	return nil

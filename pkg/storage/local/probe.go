@@ -34,7 +34,7 @@ func (r *Root) probeLinks() error {
 
 	err = errors.Join(os.Mkdir(dir, dirMode), unsupported(os.Link(src, dst)))
 	if errors.Is(err, errors.ErrUnsupported) {
-		r.log.Warn().Err(err).Str("root", r.path).
+		r.log.Warn().Err(err).
 			Msg("no hard links here: equal blobs are stored once in each repository")
 
 		err = nil
@@ -57,7 +57,7 @@ func (r *Root) probeSpace() error {
 		event = r.log.Warn().Bool("scarce", true)
 	}
 
-	event.Str("root", r.path).
+	event.
 		Uint64("freeBytes", free*uint64(stat.Bsize)). //nolint:gosec // a size is not negative
 		Uint64("freeInodes", stat.Ffree).
 		Msg("root opened")

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // client sends requests. Keys are relative to the prefix; only client.go and
@@ -49,11 +50,14 @@ const (
 	stallSlow   = 15 * time.Minute // where it has to copy or assemble first
 )
 
-// Retries of what may be sent twice. With the SDK's doubling from 50 ms on they are
-// spread over some 15 s, so a server that restarts is not noticed.
+// Retries of what may be sent twice. The time between two is random, and what it may be
+// doubles: on average they are spread over 10 s, so that a server that restarts is not
+// noticed. A server that is silent uses up the time before.
 const (
-	maxAttempts = 8
+	maxAttempts = 10
+	minBackoff  = 100 * time.Millisecond
 	maxBackoff  = 5 * time.Second
+	retryFor    = 30 * time.Second // since the first try
 )
 
 func newClient(ctx context.Context, opts Options) (*client, error) {
@@ -86,6 +90,7 @@ func newClient(ctx context.Context, opts Options) (*client, error) {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired // older servers know none
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.Retryer = retryer
+		o.APIOptions = append(o.APIOptions, noteBegun)
 		o.DisableLogOutputChecksumValidationSkipped = true
 		o.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			opts.Log.Debug().Msgf("AWS SDK: "+format, v...) // what it copes with by itself
@@ -139,6 +144,30 @@ func prefixOf(prefix string) string {
 type patience struct {
 	aws.RetryerV2
 	serving atomic.Bool
+	limit   time.Duration // since a request was begun
+}
+
+// begunKey is where the context of a request has when it was begun.
+type begunKey struct{}
+
+func noteBegun(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("NoteBegun", func(
+		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
+	) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(context.WithValue(ctx, begunKey{}, time.Now()), in)
+	}), middleware.Before)
+}
+
+// errPatience says that a request was tried for too long already.
+var errPatience = errors.New("S3 has been answering nothing else for too long")
+
+// GetRetryToken implements aws.Retryer.
+func (p *patience) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
+	if begun, ok := ctx.Value(begunKey{}).(time.Time); ok && time.Since(begun) > p.limit {
+		return nil, errPatience
+	}
+
+	return p.RetryerV2.GetRetryToken(ctx, err)
 }
 
 // newRetryer waits up to longest between two tries, from 1 s on where the server asks for
@@ -146,7 +175,8 @@ type patience struct {
 // would: S3 throttles a range of keys, and one such answer made 400 requests on other keys
 // take 10 s instead of half a second (TestThrottled).
 func newRetryer(longest time.Duration) *patience {
-	return &patience{RetryerV2: retry.NewStandard(func(o *retry.StandardOptions) {
+	return &patience{limit: retryFor, RetryerV2: retry.NewStandard(func(o *retry.StandardOptions) {
+		o.BaseDelay = minBackoff
 		o.MaxBackoff = longest
 		o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{
 			http.StatusConflict: {}, // somebody else is changing the same key (S3 API reference)

@@ -1,11 +1,13 @@
 package s3
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestCutShort: an answer that ends before it should is asked for once more.
@@ -47,5 +49,38 @@ func TestCutShort(t *testing.T) {
 
 	if listed != 1 || asked.Load() != 2 {
 		t.Errorf("%d objects are listed by %d requests", listed, asked.Load())
+	}
+}
+
+// TestPatience: a server that fails again and again is not asked for ever.
+func TestPatience(t *testing.T) {
+	var asked atomic.Int64
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		time.Sleep(20 * time.Millisecond)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+
+	b, err := connect(t.Context(), Options{
+		Bucket: "b", Endpoint: server.URL, AccessKey: "k", SecretKey: "s", PathStyle: true, MaxBackoff: 2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+
+	b.client.patience.serving.Store(true)
+
+	if _, err := b.client.head(t.Context(), "a"); err == nil || asked.Load() != maxAttempts {
+		t.Errorf("after %d requests: %v; %d were to be sent", asked.Load(), err, maxAttempts)
+	}
+
+	asked.Store(0)
+	b.client.patience.limit = 30 * time.Millisecond
+
+	if _, err := b.client.head(t.Context(), "a"); !errors.Is(err, errPatience) || asked.Load() != 2 {
+		t.Errorf("after %d requests, of which two take longer than it may: %v", asked.Load(), err)
 	}
 }

@@ -170,6 +170,8 @@ func (b *Bucket) explain(err error) error {
 		return &SettingError{"region", fmt.Sprintf("bucket %q is not in %q", b.opts.Bucket, b.opts.Region), brief(err)}
 	case isCredentials(err):
 		return &SettingError{"accesskey", "is missing, and neither the environment nor a profile or a role has credentials", err}
+	case statusOf(err) == http.StatusNotFound:
+		return &SettingError{"regionendpoint", fmt.Sprintf("%s does not answer as S3 does", b.endpoint()), brief(err)}
 	case errors.As(err, &op), errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
 		return &SettingError{"regionendpoint", fmt.Sprintf("cannot reach %s", b.endpoint()), err}
 	}

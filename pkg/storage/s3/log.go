@@ -325,9 +325,9 @@ func (l *repoLog) Refresh(ctx context.Context, seq uint64, since time.Time) (sto
 
 	switch {
 	case h.Seq <= seq:
-		return storage.Changes{}, nil
+		return storage.Changes{Covered: h.covered()}, nil
 	case len(h.Batches) > 0 && h.Batches[0].first() <= seq+1:
-		return storage.Changes{Records: recordsOf(h.Batches, seq)}, nil
+		return storage.Changes{Records: recordsOf(h.Batches, seq), Covered: h.covered()}, nil
 	case len(h.Segments) > 0 && h.Segments[0].First > seq+1, h.covered() > seq+maxCaughtUp:
 		return storage.Changes{Reload: true}, nil
 	}
@@ -337,7 +337,7 @@ func (l *repoLog) Refresh(ctx context.Context, seq uint64, since time.Time) (sto
 		return storage.Changes{Reload: true}, nil
 	}
 
-	return storage.Changes{Records: records}, err
+	return storage.Changes{Records: records, Covered: h.covered()}, err
 }
 
 // maxCaughtUp is how many records behind the checkpoint a replica reads one by one, before

@@ -31,7 +31,8 @@ const maxOwn = 64 << 10
 type holding struct {
 	placed string
 	size   int64
-	until  time.Time
+	at     time.Time
+	trust  time.Duration
 }
 
 // How long it counts: what was seen as long as any state may be old, what was written
@@ -43,7 +44,7 @@ const (
 
 func (b *Bucket) hold(blob blob, place string, size int64, trust time.Duration) storage.Info {
 	placed := blob.at(place)
-	b.holdings.Add(blob.key(), holding{placed, size, b.opts.Now().Add(trust)})
+	b.holdings.Add(blob.key(), holding{placed, size, b.opts.Now(), trust})
 
 	return storage.Info{Key: placed, Size: size}
 }
@@ -52,7 +53,7 @@ func (b *Bucket) hold(blob blob, place string, size int64, trust time.Duration) 
 //
 // Errors: fs.ErrNotExist.
 func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
-	if known, ok := b.holdings.Get(blob.key()); ok && b.opts.Now().Before(known.until) {
+	if known, ok := b.holdings.Get(blob.key()); ok && b.within(known.at, known.trust) {
 		return storage.Info{Key: known.placed, Size: known.size}, nil
 	}
 

@@ -208,7 +208,7 @@ func (b *Bucket) Close() error {
 	return nil
 }
 
-// since says whether a moment ago, as long as age, is still behind at. A clock that was
+// within says whether at is less than age ago. A clock that was
 // set, or a machine that slept, makes it no.
 func (b *Bucket) within(at time.Time, age time.Duration) bool {
 	now := b.opts.Now()

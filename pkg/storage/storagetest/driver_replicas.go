@@ -63,6 +63,10 @@ func (d driverUnderTest) testReplicaReload() {
 		d.T.Errorf("Refresh behind a checkpoint says %+v", changes)
 	}
 
+	if !changes.Reload && changes.Covered != 2 {
+		d.T.Errorf("Refresh behind a checkpoint of 2 says that %d are covered", changes.Covered)
+	}
+
 	err := theirs.Append(d.T.Context(), []storage.Record{record(2, "theirs")})
 	d.wantErr(err, storage.ErrConflict)
 	other.wantLog(repoPrefix, "state", 2)
