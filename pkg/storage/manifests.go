@@ -359,7 +359,18 @@ func decideDelete(pending *state, ref Reference, cond Precondition) ([]Op, error
 		return nil, fmt.Errorf("%w: an index names manifest %s", ErrInUse, ref)
 	}
 
-	return []Op{{Kind: OpDeleteManifest, Digest: record.Digest}}, nil
+	return deleteOps(pending, record.Digest), nil
+}
+
+// deleteOps deletes a manifest. That its tags go follows from it, and is said all the same,
+// for those who read what has happened to one tag.
+func deleteOps(pending *state, dgst digest.Digest) []Op {
+	ops := []Op{{Kind: OpDeleteManifest, Digest: dgst}}
+	for _, tag := range pending.tagsOf(dgst) {
+		ops = append(ops, Op{Kind: OpDeleteTag, Tag: tag})
+	}
+
+	return ops
 }
 
 // check says whether a precondition on tag holds.
