@@ -21,6 +21,10 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 			return err
 		}
 
+		if err := s.lease(ctx, r, record.Digest); err != nil {
+			return err
+		}
+
 		found = record.descriptor()
 		_, err = s.stat(ctx, r, record.Digest)
 
@@ -37,6 +41,10 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
 		record, err := r.visible.Load().resolve(ref)
 		if err != nil {
+			return err
+		}
+
+		if err := s.lease(ctx, r, record.Digest); err != nil {
 			return err
 		}
 
@@ -95,6 +103,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 	}
 
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
+		defer s.pin(r, slices.Collect(record.names())...)()
+
 		if err := s.checkNamed(ctx, r, record); err != nil {
 			return err
 		}
