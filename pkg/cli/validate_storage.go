@@ -77,10 +77,12 @@ func (c *check) store(path string, store *config.Store) {
 
 // withoutEffect warns of keys of a store that are safe to go on without.
 func (c *check) withoutEffect(path string, store *config.Store) {
-	for _, key := range []string{".history", ".undelete"} {
-		if c.set[path+key] {
-			c.ignored(path + key)
-		}
+	if c.set[path+".history"] {
+		c.ignored(path + ".history")
+	}
+
+	if store.GC && store.GCInterval == 0 {
+		c.warn(path+".gcInterval", "is 0: nothing is collected, as if gc were false")
 	}
 
 	bucket := store.StorageDriver != nil
@@ -98,19 +100,23 @@ func (c *check) withoutEffect(path string, store *config.Store) {
 	}
 }
 
-// notCollected warns once if the file asks for garbage collection.
+// notCollected warns once if the file asks for garbage collection in a bucket.
 func (c *check) notCollected() {
 	warned := false
 
 	c.eachStore(func(path string, store *config.Store) {
+		if store.StorageDriver == nil {
+			return
+		}
+
 		asked := c.set[path+".gc"] && store.GC
 
-		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow"} {
+		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow", ".undelete"} {
 			asked = asked || c.set[path+key]
 		}
 
 		if asked && store.GC && !warned {
-			c.warn(path+".gc", "garbage collection is not built yet in this version of zot: nothing is collected")
+			c.warn(path+".gc", "is not built yet for buckets in this version of zot: nothing is collected there")
 
 			warned = true
 		}
@@ -119,24 +125,36 @@ func (c *check) notCollected() {
 
 // timeWindow checks "HH:MM-HH:MM".
 func (c *check) timeWindow(path, window string) {
-	if window == "" {
-		return
+	if _, err := parseWindow(window); err != nil {
+		c.wrong(path, err.Error(), `write two times of the day in UTC, as "22:00-04:30"`)
 	}
+}
+
+// parseWindow reads "HH:MM-HH:MM"; "" is the whole day.
+func parseWindow(window string) (storage.Window, error) {
+	if window == "" {
+		return storage.Window{}, nil
+	}
+
+	var clocks [2]time.Duration
 
 	from, to, ok := strings.Cut(window, "-")
 
-	for _, clock := range []string{from, to} {
-		if _, err := time.Parse("15:04", clock); err != nil || len(clock) != len("15:04") {
+	for i, clock := range []string{from, to} {
+		at, err := time.Parse("15:04", clock)
+		if err != nil || len(clock) != len("15:04") {
 			ok = false
 		}
-	}
 
-	const remedy = `write two times of the day in UTC, as "22:00-04:30"`
+		clocks[i] = time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute
+	}
 
 	switch {
 	case !ok:
-		c.wrong(path, fmt.Sprintf("%q is no time window", window), remedy)
-	case from == to:
-		c.wrong(path, fmt.Sprintf("%q ends when it begins", window), remedy)
+		return storage.Window{}, fmt.Errorf("%q is no time window", window)
+	case clocks[0] == clocks[1]:
+		return storage.Window{}, fmt.Errorf("%q ends when it begins", window)
 	}
+
+	return storage.Window{From: clocks[0], To: clocks[1]}, nil
 }

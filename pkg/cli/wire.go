@@ -121,12 +121,26 @@ func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log z
 		return nil, errors.Join(err, root.Close())
 	}
 
-	store, err := local.NewStore(ctx, root, known, storage.Options{Log: log, Sparse: cfg.Sparse, Buffers: memory.disk})
+	store, err := local.NewStore(ctx, root, known, storage.Options{
+		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg),
+	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), root.Close())
 	}
 
 	return store, nil
+}
+
+// gcOf is what the configuration says of removing what nobody needs.
+func gcOf(cfg config.Store) storage.GC {
+	gc := storage.GC{Delay: cfg.GCDelay, Undelete: cfg.Undelete}
+
+	if cfg.GC {
+		gc.Interval = cfg.GCInterval
+		gc.Window, _ = parseWindow(cfg.GCTimeWindow)
+	}
+
+	return gc
 }
 
 // cacheName is the driver of a store's cache, where it has one.

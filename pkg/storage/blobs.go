@@ -21,6 +21,10 @@ func (s *Store) statBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 	var info Info
 
 	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
+		if err := s.lease(ctx, r, dgst); err != nil {
+			return err
+		}
+
 		info, err = s.stat(ctx, r, dgst)
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %s", ErrBlobUnknown, dgst) // so that the client pushes it again
@@ -52,6 +56,10 @@ func (s *Store) OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest,
 	var object *Object
 
 	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
+		if err := s.lease(ctx, r, dgst); err != nil {
+			return err
+		}
+
 		object, err = s.openKept(ctx, r, dgst, rng)
 
 		return err

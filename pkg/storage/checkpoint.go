@@ -14,8 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// checkpointFormat is the version of the checkpoint's format (docs/local-format.md).
-const checkpointFormat = 1
+// checkpointFormat is the version of the checkpoint's format (docs/local-format.md). The
+// first, which is read, too, had no lines of what was deleted.
+const checkpointFormat = 2
 
 // When a checkpoint is due: so many records behind the last one, and at least a
 // quarter of what it would hold, so that its cost per commit stays the same however
@@ -106,6 +107,9 @@ type checkpointLine struct {
 	Manifest *ManifestRecord `json:"manifest,omitempty"`
 	Tag      *checkpointTag  `json:"tag,omitempty"`
 	Hidden   *checkpointBlob `json:"hidden,omitempty"`
+	Buried   *burial         `json:"buried,omitempty"`
+	Condemn  *checkpointMark `json:"condemned,omitempty"`
+	Sweep    *checkpointMark `json:"swept,omitempty"`
 	End      *checkpointEnd  `json:"end,omitempty"` // the last line
 }
 
@@ -125,6 +129,11 @@ type checkpointTag struct {
 type checkpointBlob struct {
 	Digest digest.Digest `json:"digest"`
 	Time   time.Time     `json:"time"`
+}
+
+type checkpointMark struct {
+	Digest digest.Digest `json:"digest"`
+	mark
 }
 
 type checkpointEnd struct {
@@ -155,6 +164,15 @@ func encodeCheckpoint(w io.Writer, st *state) error {
 	})
 	st.hidden.Scan(func(dgst digest.Digest, at time.Time) bool {
 		return write(checkpointLine{Hidden: &checkpointBlob{Digest: dgst, Time: at}})
+	})
+	st.burials.Scan(func(_ digest.Digest, b *burial) bool {
+		return write(checkpointLine{Buried: b})
+	})
+	st.condemned.Scan(func(dgst digest.Digest, m mark) bool {
+		return write(checkpointLine{Condemn: &checkpointMark{dgst, m}})
+	})
+	st.swept.Scan(func(dgst digest.Digest, m mark) bool {
+		return write(checkpointLine{Sweep: &checkpointMark{dgst, m}})
 	})
 
 	if err := errors.Join(failed, buffered.Flush()); err != nil {
@@ -209,7 +227,7 @@ func checkEnd(end *checkpointEnd, sum string, st *state) error {
 func (s *state) take(line checkpointLine) error {
 	switch {
 	case line.Head != nil:
-		if line.Head.Format != checkpointFormat {
+		if line.Head.Format < 1 || line.Head.Format > checkpointFormat {
 			return fmt.Errorf("%w: checkpoint %d; this zot knows %d", ErrFormat, line.Head.Format, checkpointFormat)
 		}
 
@@ -220,6 +238,12 @@ func (s *state) take(line checkpointLine) error {
 		s.setTag(line.Tag.Name, line.Tag.tagEntry)
 	case line.Hidden != nil:
 		s.hidden.Set(line.Hidden.Digest, line.Hidden.Time)
+	case line.Buried != nil && line.Buried.Manifest != nil:
+		s.entomb(line.Buried)
+	case line.Condemn != nil:
+		s.condemned.Set(line.Condemn.Digest, line.Condemn.mark)
+	case line.Sweep != nil:
+		s.swept.Set(line.Sweep.Digest, line.Sweep.mark)
 	default:
 		return fmt.Errorf("%w: a line of the checkpoint says nothing", ErrDamaged)
 	}

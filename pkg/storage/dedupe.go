@@ -13,6 +13,8 @@ import (
 // order is bytes, cache, index: a crash leaves bytes that nobody names, never a name
 // without bytes. Bytes that the store has already are linked, and the upload dropped.
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
+	defer s.pin(r, dgst)()
+
 	unlock := s.placing.lock(dgst)
 	err := s.settleBytes(ctx, r, dgst, up)
 
@@ -178,6 +180,8 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 	}
 
 	return s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		defer s.pin(r, dgst)()
+
 		if err := s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst)); err != nil {
 			return err
 		}

@@ -43,6 +43,9 @@ var (
 	// checkpoint from what it knows, and tries again.
 	ErrLogLost = errors.New("log is not as it was left")
 
+	// ErrTooEarly: it cannot be known yet what clients count on.
+	ErrTooEarly = errors.New("too early")
+
 	// ErrUnavailable: what keeps the bytes cannot be reached, or is overloaded. What was
 	// asked for happened whole or not at all; to try again later is safe.
 	ErrUnavailable = errors.New("storage is not available")

@@ -71,10 +71,17 @@ func FuzzParseManifest(f *testing.F) {
 		st := newState()
 		st.fold(Record{Seq: 1, Time: time.Unix(1, 0), Ops: []Op{{Kind: OpPutManifest, Manifest: record}}})
 		checkRoundTrips(t, st)
-		st.deleteManifest(record.Digest)
+		st.fold(Record{Seq: 2, Time: time.Unix(2, 0), Ops: []Op{{Kind: OpDeleteManifest, Digest: record.Digest}}})
+		checkRoundTrips(t, st)
 
-		if st.refs.Len() != 0 || st.referrers.Len() != 0 {
-			t.Errorf("something stays of a manifest that was deleted")
+		if st.refs.Len() != 0 || st.referrers.Len() != 0 || st.burials.Len() != 1 {
+			t.Errorf("a manifest that was deleted is there, or cannot be brought back")
+		}
+
+		st.fold(Record{Seq: 3, Ops: []Op{{Kind: OpForget, Digest: record.Digest}}})
+
+		if st.burials.Len() != 0 || st.graves.Len() != 0 {
+			t.Errorf("something stays of a manifest that was forgotten")
 		}
 	})
 }

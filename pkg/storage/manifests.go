@@ -21,6 +21,10 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 			return err
 		}
 
+		if err := s.lease(ctx, r, record.Digest); err != nil {
+			return err
+		}
+
 		found = record.descriptor()
 		_, err = s.stat(ctx, r, record.Digest)
 
@@ -37,6 +41,10 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
 		record, err := r.visible.Load().resolve(ref)
 		if err != nil {
+			return err
+		}
+
+		if err := s.lease(ctx, r, record.Digest); err != nil {
 			return err
 		}
 
@@ -95,6 +103,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 	}
 
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
+		defer s.pin(r, slices.Collect(record.names())...)()
+
 		if err := s.checkNamed(ctx, r, record); err != nil {
 			return err
 		}
@@ -359,7 +369,18 @@ func decideDelete(pending *state, ref Reference, cond Precondition) ([]Op, error
 		return nil, fmt.Errorf("%w: an index names manifest %s", ErrInUse, ref)
 	}
 
-	return []Op{{Kind: OpDeleteManifest, Digest: record.Digest}}, nil
+	return deleteOps(pending, record.Digest), nil
+}
+
+// deleteOps deletes a manifest. That its tags go follows from it, and is said all the same,
+// for those who read what has happened to one tag.
+func deleteOps(pending *state, dgst digest.Digest) []Op {
+	ops := []Op{{Kind: OpDeleteManifest, Digest: dgst}}
+	for _, tag := range pending.tagsOf(dgst) {
+		ops = append(ops, Op{Kind: OpDeleteTag, Tag: tag})
+	}
+
+	return ops
 }
 
 // check says whether a precondition on tag holds.

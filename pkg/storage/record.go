@@ -23,11 +23,16 @@ type OpKind string
 // The operations. An unknown one is ErrFormat: a newer zot wrote it.
 const (
 	OpPutManifest    OpKind = "manifest"   // Manifest
-	OpDeleteManifest OpKind = "-manifest"  // Digest; tags that point to it go too
+	OpDeleteManifest OpKind = "-manifest"  // Digest; tags that point to it go too. It can be brought back
+	OpDeleteRepo     OpKind = "-repo"      // all manifests and tags, as OpDeleteManifest
 	OpSetTag         OpKind = "tag"        // Tag, Digest, Extra
 	OpDeleteTag      OpKind = "-tag"       // Tag
 	OpHideBlob       OpKind = "-blob"      // Digest: deleted, the bytes go later
 	OpShowBlob       OpKind = "blob"       // Digest: pushed again after it was hidden
+	OpForget         OpKind = "forget"     // Digest: a deleted manifest cannot be brought back any more
+	OpCondemn        OpKind = "condemn"    // Digest: to be swept, unless somebody needs it (docs/s3-format.md, "Deleting")
+	OpRenew          OpKind = "renew"      // Digest: somebody needs it
+	OpSweep          OpKind = "sweep"      // Digest: what older records have counted on is gone
 	OpAdoptIndex     OpKind = "index-json" // Digest of an index.json of another program that is now known; Extra, Kept
 )
 
@@ -62,6 +67,10 @@ type ManifestRecord struct {
 	// When and by whom; filled from the record when it is folded.
 	Pushed time.Time `json:"pushed,omitzero"`
 	Who    string    `json:"who,omitempty"`
+
+	// Loose is when the last tag, index or subject that held it has let go of it; zero if
+	// none ever has. It may be held again since.
+	Loose time.Time `json:"loose,omitzero"`
 }
 
 // Ref is what a manifest names.
@@ -122,8 +131,10 @@ func (op Op) check() error {
 		ok = op.Tag != "" && op.Digest.Validate() == nil
 	case OpDeleteTag:
 		ok = op.Tag != ""
-	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex:
+	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex, OpForget, OpCondemn, OpRenew, OpSweep:
 		ok = op.Digest.Validate() == nil
+	case OpDeleteRepo:
+		ok = true
 	default:
 		return fmt.Errorf("%w: operation %q", ErrFormat, op.Kind)
 	}

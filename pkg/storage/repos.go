@@ -80,14 +80,13 @@ func (rs *repos) with(ctx context.Context, name RepoName, since time.Time, use f
 	p := rs.enter(name)
 	defer rs.leave(name, p)
 
-	select {
-	case <-p.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	err := p.wait(ctx)
+	if errors.Is(err, errShut) {
+		return rs.with(ctx, name, since, use)
 	}
 
-	if p.err != nil {
-		return p.err
+	if err != nil {
+		return err
 	}
 
 	if err := p.repo.look(ctx, since); err != nil {
@@ -95,6 +94,67 @@ func (rs *repos) with(ctx context.Context, name RepoName, since time.Time, use f
 	}
 
 	return use(p.repo)
+}
+
+// wait returns when a repository is loaded, or cannot be.
+func (p *place) wait(ctx context.Context) error {
+	select {
+	case <-p.ready:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errShut is the error of a place that was shut for a while.
+var errShut = errors.New("shut")
+
+// alone calls use with a repository while nobody else uses it; who comes meanwhile waits.
+// A repository of which use says that it is gone is let go of. Where somebody uses it, use
+// is not called.
+func (rs *repos) alone(ctx context.Context, name RepoName, use func(*repository) (gone bool, err error)) (gone bool, err error) {
+	p := rs.enter(name)
+	defer rs.leave(name, p)
+
+	if err := p.wait(ctx); err != nil {
+		return false, err
+	}
+
+	shut := &place{ready: make(chan struct{}), err: errShut, users: 1}
+
+	if !rs.replace(name, p, shut) {
+		return false, nil
+	}
+
+	gone, err = use(p.repo)
+
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	rs.loaded[name] = p
+
+	if gone {
+		delete(rs.changed, name)
+		rs.drop(name, p)
+	}
+
+	close(shut.ready)
+
+	return gone, err
+}
+
+// replace puts next where p is, unless somebody else uses p.
+func (rs *repos) replace(name RepoName, p, next *place) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	if rs.loaded[name] != p || p.users > 1 {
+		return false
+	}
+
+	rs.loaded[name] = next
+
+	return true
 }
 
 func (rs *repos) enter(name RepoName) *place {

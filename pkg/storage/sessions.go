@@ -222,6 +222,20 @@ func (s *sessions) forget(session *session) error {
 	return session.up.Close()
 }
 
+// drop ends an upload that nobody has used for long.
+func (s *sessions) drop(ctx context.Context, key string) (dropped bool, err error) {
+	found, err := s.acquire(ctx, key, -1)
+	if errors.Is(err, ErrUploadBusy) || errors.Is(err, ErrUploadUnknown) {
+		return false, nil
+	}
+
+	if err != nil {
+		return false, err
+	}
+
+	return true, errors.Join(found.up.Abort(ctx), s.forget(found))
+}
+
 // closeIdle closes the uploads that nobody has used for a while. They can be resumed.
 func (s *sessions) closeIdle(ctx context.Context, age time.Duration) error {
 	var failed []error

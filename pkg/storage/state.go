@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,12 @@ type state struct {
 	hidden    *btree.Map[digest.Digest, time.Time]
 	named     int // how often manifests name something, for weight
 
+	burials *btree.Map[digest.Digest, *burial] // manifests that can be brought back
+	graves  *btree.Map[digest.Digest, int]     // how many of them name a digest, or are it
+
+	condemned *btree.Map[digest.Digest, mark] // what a deleter waits for
+	swept     *btree.Map[digest.Digest, mark] // the last sweep of what was swept of late
+
 	// adopted is the digest of the newest index.json of another program that the
 	// records cover, extra what that had at its top beside our fields, kept the
 	// entries that could not be taken.
@@ -40,6 +48,21 @@ type tagEntry struct {
 	Time   time.Time       `json:"time"`
 	Who    string          `json:"who,omitempty"`
 	Extra  json.RawMessage `json:"extra,omitempty"`
+}
+
+// burial is a manifest that was deleted.
+type burial struct {
+	Manifest *ManifestRecord `json:"manifest"`
+	Tags     []Tag           `json:"tags,omitempty"` // that went with it
+	Seq      uint64          `json:"seq"`            // of the record that deleted it
+	Time     time.Time       `json:"time"`
+	Who      string          `json:"who,omitempty"`
+}
+
+// mark is a record that says something of a digest.
+type mark struct {
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
 }
 
 type tagPair struct {
@@ -71,6 +94,10 @@ func newState() *state {
 		refs:      new(btree.Map[digest.Digest, ref]),
 		referrers: btree.NewBTreeGOptions(lessReferrerPair, options),
 		hidden:    new(btree.Map[digest.Digest, time.Time]),
+		burials:   new(btree.Map[digest.Digest, *burial]),
+		graves:    new(btree.Map[digest.Digest, int]),
+		condemned: new(btree.Map[digest.Digest, mark]),
+		swept:     new(btree.Map[digest.Digest, mark]),
 	}
 }
 
@@ -94,6 +121,10 @@ func (s *state) clone() *state {
 	next.refs = s.refs.Copy()
 	next.referrers = s.referrers.Copy()
 	next.hidden = s.hidden.Copy()
+	next.burials = s.burials.Copy()
+	next.graves = s.graves.Copy()
+	next.condemned = s.condemned.Copy()
+	next.swept = s.swept.Copy()
 
 	return &next
 }
@@ -182,40 +213,73 @@ func (s *state) apply(record Record, op Op) {
 		manifest.Pushed, manifest.Who = record.Time, record.Who
 		s.putManifest(&manifest)
 	case OpDeleteManifest:
-		s.deleteManifest(op.Digest)
+		s.bury(op.Digest, record)
+	case OpDeleteRepo:
+		for _, dgst := range s.manifests.Keys() {
+			s.bury(dgst, record)
+		}
+	case OpForget:
+		s.forget(op.Digest)
 	case OpSetTag:
 		s.setTag(op.Tag, tagEntry{Digest: op.Digest, Time: record.Time, Who: record.Who, Extra: op.Extra})
 	case OpDeleteTag:
-		s.deleteTag(op.Tag)
+		s.deleteTag(op.Tag, record.Time)
 	case OpHideBlob:
 		s.hidden.Set(op.Digest, record.Time)
 	case OpShowBlob:
 		s.hidden.Delete(op.Digest)
+	case OpCondemn:
+		s.condemned.Set(op.Digest, mark{record.Seq, record.Time})
+	case OpRenew:
+		s.condemned.Delete(op.Digest)
+	case OpSweep:
+		s.condemned.Delete(op.Digest)
+		s.swept.Set(op.Digest, mark{record.Seq, record.Time})
 	case OpAdoptIndex:
 		s.adopted, s.extra, s.kept = op.Digest, op.Extra, op.Kept
 	}
 }
 
 func (s *state) setTag(tag Tag, entry tagEntry) {
-	s.deleteTag(tag)
+	s.deleteTag(tag, entry.Time)
 	s.tags.Set(tag, entry)
 	s.tagged.Set(tagPair{digest: entry.Digest, tag: tag})
+	s.condemned.Delete(entry.Digest)
 }
 
-func (s *state) deleteTag(tag Tag) {
+func (s *state) deleteTag(tag Tag, at time.Time) {
 	if old, ok := s.tags.Delete(tag); ok {
 		s.tagged.Delete(tagPair{digest: old.Digest, tag: tag})
+		s.loosen(old.Digest, at)
+	}
+}
+
+// loosen notes that something has let go of a manifest.
+func (s *state) loosen(dgst digest.Digest, at time.Time) {
+	held, ok := s.manifests.Get(dgst)
+	if !ok {
+		return
+	}
+
+	loose := *held
+	loose.Loose = at
+	s.manifests.Set(dgst, &loose)
+
+	if loose.Subject != "" {
+		s.referrers.Set(referrerPair{subject: loose.Subject, manifest: &loose})
 	}
 }
 
 func (s *state) putManifest(manifest *ManifestRecord) {
 	s.dropManifest(manifest.Digest)
+	s.forget(manifest.Digest)
 	s.manifests.Set(manifest.Digest, manifest)
-	s.hidden.Delete(manifest.Digest)
 	s.count(manifest, 1)
 
-	for _, blob := range manifest.Blobs {
-		s.hidden.Delete(blob.Digest) // it was pushed again, or the manifest would not be here
+	// All that it names is there, whatever was said of it before.
+	for dgst := range manifest.names() {
+		s.hidden.Delete(dgst)
+		s.condemned.Delete(dgst)
 	}
 
 	if manifest.Subject != "" {
@@ -223,13 +287,84 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 	}
 }
 
-// deleteManifest removes a manifest and all tags that point to it.
-func (s *state) deleteManifest(dgst digest.Digest) {
-	for _, tag := range s.tagsOf(dgst) {
-		s.deleteTag(tag)
+// bury removes a manifest and all tags that point to it, and remembers them.
+func (s *state) bury(dgst digest.Digest, record Record) {
+	manifest, ok := s.manifests.Get(dgst)
+	if !ok {
+		return
+	}
+
+	tags := s.tagsOf(dgst)
+	for _, tag := range tags {
+		s.deleteTag(tag, record.Time)
 	}
 
 	s.dropManifest(dgst)
+	s.letGo(manifest, record.Time)
+	s.entomb(&burial{Manifest: manifest, Tags: tags, Seq: record.Seq, Time: record.Time, Who: record.Who})
+}
+
+// letGo loosens what a manifest has held: its children, if it is an index, and its
+// referrers.
+func (s *state) letGo(manifest *ManifestRecord, at time.Time) {
+	for _, child := range manifest.Manifests {
+		s.loosen(child.Digest, at)
+	}
+
+	for _, referrer := range slices.Collect(s.referrersOf(ReferrerQuery{Subject: manifest.Digest})) {
+		s.loosen(referrer.Digest, at)
+	}
+}
+
+// entomb remembers a manifest that was deleted.
+func (s *state) entomb(b *burial) {
+	s.forget(b.Manifest.Digest)
+	s.burials.Set(b.Manifest.Digest, b)
+
+	for dgst := range b.Manifest.names() {
+		n, _ := s.graves.Get(dgst)
+		s.graves.Set(dgst, n+1)
+	}
+}
+
+// forget drops what is remembered of a manifest that was deleted.
+func (s *state) forget(dgst digest.Digest) {
+	b, ok := s.burials.Delete(dgst)
+	if !ok {
+		return
+	}
+
+	for dgst := range b.Manifest.names() {
+		if n, _ := s.graves.Get(dgst); n > 1 {
+			s.graves.Set(dgst, n-1)
+		} else {
+			s.graves.Delete(dgst)
+		}
+	}
+}
+
+// names yields the manifest's own digest, and those of all that it names.
+func (m *ManifestRecord) names() iter.Seq[digest.Digest] {
+	return func(yield func(digest.Digest) bool) {
+		if !yield(m.Digest) {
+			return
+		}
+
+		for _, refs := range [][]Ref{m.Blobs, m.Manifests} {
+			for _, named := range refs {
+				if !yield(named.Digest) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// inGrave says whether a manifest that can be brought back needs the bytes of dgst.
+func (s *state) inGrave(dgst digest.Digest) bool {
+	_, ok := s.graves.Get(dgst)
+
+	return ok
 }
 
 func (s *state) tagsOf(dgst digest.Digest) []Tag {
@@ -297,5 +432,6 @@ func (s *state) countRef(named Ref, n, indexes int) {
 // weight estimates the memory that the state takes, in bytes. The figures per entry
 // are sizes of the structs with their strings and a share of the tree's nodes.
 func (s *state) weight() int64 {
-	return 2048 + 200*int64(s.tags.Len()) + 500*int64(s.manifests.Len()) + 150*int64(s.refs.Len()) + 120*int64(s.named)
+	return 2048 + 200*int64(s.tags.Len()) + 500*int64(s.manifests.Len()) + 150*int64(s.refs.Len()) + 120*int64(s.named) +
+		700*int64(s.burials.Len()) + 120*int64(s.graves.Len()+s.condemned.Len()+s.swept.Len())
 }

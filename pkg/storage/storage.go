@@ -192,3 +192,11 @@ type Catalog interface {
 	// and whether there are more. n < 0 = all.
 	ListRepos(ctx context.Context, after RepoName, n int) (repos []RepoName, more bool, err error)
 }
+
+// Maintenance is what administrators ask for.
+type Maintenance interface {
+	// Collect removes what nobody needs (docs/gc.md), as is done from time to time anyway.
+	//
+	// Errors: ErrTooEarly less than GC.Delay after the start.
+	Collect(ctx context.Context) (Collected, error)
+}

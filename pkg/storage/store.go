@@ -17,6 +17,7 @@ type Options struct {
 	Sparse   bool             // take manifests that name what is not there
 	Redirect bool             // let clients read blobs from the driver, if it can sign URLs
 	Buffers  *Buffers         // memory that uploads share; nil = an own one of DefaultBuffers
+	GC       GC               // what is removed, and when
 	Now      func() time.Time // nil = time.Now
 }
 
@@ -39,6 +40,8 @@ type Store struct {
 	cachePuts  atomic.Int64 // how many blobs the cache has taken from requests
 	cacheFull  atomic.Bool  // all blobs are in the cache
 	bodies     *bodies
+	leases     *leases
+	opened     time.Time
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -58,6 +61,8 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		tasks: newTasks(ctx), placing: newKeyLocks(), bodies: newBodies(maxBodies),
 	}
 	s.cache = newGuardedCache(cache, opts)
+	s.leases = newLeases(opts.Now)
+	s.opened = opts.Now()
 	s.repos = newRepos(s)
 
 	var err error
@@ -73,6 +78,10 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s.tasks.loop(s.keepSettled)
 	s.tasks.loop(s.keepCheckpoints)
+
+	if opts.GC.Interval > 0 {
+		s.tasks.loop(s.keepCollected)
+	}
 
 	if !s.remote { // a bucket has both by itself
 		s.tasks.loop(s.keepCacheFilled)

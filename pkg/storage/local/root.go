@@ -157,9 +157,19 @@ func (r *Root) rename(src, dst string) error {
 	return nil
 }
 
-// withDir does what makes dst, once more if the directory of dst had to be made.
-// Directories are never removed, so once is enough.
-func (r *Root) withDir(dst string, call func() error) error {
+// withDir does what makes dst, once more if the directory of dst had to be made. One that
+// is empty may be removed by others meanwhile (repoLog.Remove).
+func (r *Root) withDir(dst string, call func() error) (err error) {
+	for range 3 {
+		if err = r.inDir(dst, call); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+
+	return err
+}
+
+func (r *Root) inDir(dst string, call func() error) error {
 	err := call()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err

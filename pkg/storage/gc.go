@@ -1,0 +1,243 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// GC says what is removed that nobody needs, and when. docs/gc.md has the whole story.
+type GC struct {
+	Interval time.Duration // between two runs; 0 = there are none
+	Delay    time.Duration // for which what was answered last counts
+	Undelete time.Duration // for which what was deleted can be brought back
+	Window   Window        // of the day in which a run may begin; zero = any time
+}
+
+// Window is a part of the day, in UTC, from and to being since midnight. It may go over
+// midnight. The zero value is the whole day.
+type Window struct{ From, To time.Duration }
+
+// has says whether at is in the window.
+func (w Window) has(at time.Time) bool {
+	utc := at.UTC()
+	since := utc.Sub(utc.Truncate(24 * time.Hour))
+
+	switch {
+	case w.From == w.To:
+		return true
+	case w.From < w.To:
+		return w.From <= since && since < w.To
+	default:
+		return since >= w.From || since < w.To
+	}
+}
+
+// Collected is what a run of GC has done.
+type Collected struct {
+	Repos     int   // that were looked at
+	Tags      int   // removed by retention
+	Manifests int   // removed, and can be brought back for a while
+	Forgotten int   // manifests that cannot any more
+	Kept      int   // blobs that are not needed, but are too young or leased
+	Blobs     int   // freed
+	Bytes     int64 // of these
+	Uploads   int   // dropped
+	Emptied   int   // repositories that are gone
+}
+
+func (c *Collected) add(other Collected) {
+	c.Repos += other.Repos
+	c.Tags += other.Tags
+	c.Manifests += other.Manifests
+	c.Forgotten += other.Forgotten
+	c.Kept += other.Kept
+	c.Blobs += other.Blobs
+	c.Bytes += other.Bytes
+	c.Uploads += other.Uploads
+	c.Emptied += other.Emptied
+}
+
+// gcUser is who has done what GC commits. No user has a space in the name.
+const gcUser = "zot gc"
+
+// uploadIdle is how long an upload may stand still at the least before it is dropped.
+const uploadIdle = time.Hour
+
+// keepCollected collects from time to time. What clients of an earlier process count on is
+// not known, so the first run waits for as long as that may be.
+func (s *Store) keepCollected(ctx context.Context) {
+	next := s.opened.Add(max(s.opts.GC.Delay, s.opts.GC.Interval))
+
+	every(ctx, min(maintainEvery, s.opts.GC.Interval), func() {
+		s.leases.expire(s.opts.GC.Delay)
+
+		if now := s.opts.Now(); now.Before(next) || !s.opts.GC.Window.has(now) {
+			return
+		}
+
+		_, err := s.Collect(ctx)
+		s.report("collect garbage", err)
+
+		next = s.opts.Now().Add(s.opts.GC.Interval)
+	})
+}
+
+// Collect removes what nobody needs. A repository that cannot be looked at keeps no other
+// from being so.
+func (s *Store) Collect(ctx context.Context) (Collected, error) {
+	var (
+		all    Collected
+		failed []error
+		begun  = s.opts.Now()
+		logged = begun
+	)
+
+	if s.opts.Now().Sub(s.opened) < s.opts.GC.Delay {
+		return all, fmt.Errorf("%w: what earlier processes have answered counts until %s",
+			ErrTooEarly, s.opened.Add(s.opts.GC.Delay).UTC().Format(time.RFC3339))
+	}
+
+	for after, more := RepoName(""), true; more && ctx.Err() == nil; {
+		var (
+			names []RepoName
+			err   error
+		)
+
+		if names, more, err = s.ListRepos(ctx, after, 1000); err != nil {
+			return all, errors.Join(append(failed, err)...)
+		}
+
+		for _, name := range names {
+			after = name
+
+			one, err := s.collectRepo(ctx, name)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
+			}
+
+			all.add(one)
+
+			if now := s.opts.Now(); now.Sub(logged) >= progressEvery {
+				logged = now
+				s.opts.Log.Info().Int("repositories", all.Repos).Int("blobs", all.Blobs).Str("at", string(name)).
+					Msg("collecting garbage")
+			}
+		}
+	}
+
+	if s.remote {
+		one, err := s.collectBucket(ctx)
+		all.add(one)
+
+		failed = append(failed, err)
+	}
+
+	s.opts.Log.Info().Int("repositories", all.Repos).Int("tags", all.Tags).Int("manifests", all.Manifests).
+		Int("forgotten", all.Forgotten).Int("kept", all.Kept).Int("blobs", all.Blobs).Int64("bytes", all.Bytes).
+		Int("uploads", all.Uploads).Int("emptied", all.Emptied).Dur("took", s.opts.Now().Sub(begun)).
+		Msg("collected garbage")
+
+	return all, errors.Join(append(failed, ctx.Err())...)
+}
+
+// collectRepo does what can be done in one repository by itself.
+func (s *Store) collectRepo(ctx context.Context, name RepoName) (Collected, error) {
+	done := Collected{Repos: 1}
+
+	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+		if err := s.retain(ctx, r, &done); err != nil {
+			return err
+		}
+
+		if err := s.forgetOld(r, &done); err != nil || s.remote {
+			return err
+		}
+
+		if err := s.sweep(ctx, r, &done); err != nil {
+			return err
+		}
+
+		return s.dropUploads(ctx, r, &done)
+	})
+	if err != nil || s.remote {
+		return done, err
+	}
+
+	gone, err := s.removeEmpty(ctx, name)
+	if gone {
+		done.Emptied++
+	}
+
+	return done, err
+}
+
+// undelete is for how long a deleted manifest keeps its bytes: what was held by it had no
+// other lease.
+func (gc GC) undelete() time.Duration { return max(gc.Undelete, gc.Delay) }
+
+// forgetOld forgets the manifests that were deleted long ago.
+func (s *Store) forgetOld(r *repository, done *Collected) error {
+	deadline := s.opts.Now().Add(-s.opts.GC.undelete())
+
+	isOld := func(b *burial) bool { return b != nil && !b.Time.After(deadline) }
+
+	var old []digest.Digest
+
+	r.visible.Load().burials.Scan(func(dgst digest.Digest, b *burial) bool {
+		if isOld(b) {
+			old = append(old, dgst)
+		}
+
+		return true
+	})
+
+	if len(old) == 0 {
+		return nil
+	}
+
+	forgotten := 0
+	err := r.commit(gcUser, func(pending *state) ([]Op, error) {
+		var ops []Op
+
+		for _, dgst := range old {
+			if b, _ := pending.burials.Get(dgst); isOld(b) {
+				ops = append(ops, Op{Kind: OpForget, Digest: dgst})
+			}
+		}
+
+		forgotten = len(ops)
+
+		return ops, nil
+	})
+	if err == nil {
+		done.Forgotten += forgotten
+	}
+
+	return err
+}
+
+// holds says whether something in the state holds dgst, so that GC leaves it alone.
+func (s *state) holds(dgst digest.Digest) bool {
+	if record, ok := s.manifests.Get(dgst); ok {
+		return s.holdsManifest(record)
+	}
+
+	_, named := s.refs.Get(dgst)
+
+	return named
+}
+
+// holdsManifest says whether a tag, an index or a subject holds a manifest.
+func (s *state) holdsManifest(record *ManifestRecord) bool {
+	if s.isTagged(record.Digest) || s.inIndex(record.Digest) {
+		return true
+	}
+
+	_, hasSubject := s.manifests.Get(record.Subject)
+
+	return hasSubject
+}

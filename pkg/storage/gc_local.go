@@ -1,0 +1,194 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Remover is a Driver that can take an object away in less time than its bytes take to go.
+type Remover interface {
+	// Remove makes that nothing is at key. finish frees the bytes; what is not finished is
+	// so with the next start.
+	Remove(ctx context.Context, key string) (finish func() error, err error)
+}
+
+// RemovableLog is a Log that can be removed, when nothing is left in its repository.
+type RemovableLog interface {
+	// Remove removes the log, the index.json beside it, and the directories that are empty
+	// then. It is not used any more. A crash leaves an empty repository, or none.
+	//
+	// Errors: ErrConflict if there is an index.json that Refresh would tell of.
+	Remove(ctx context.Context) error
+}
+
+// sweep removes the blobs of r that nothing needs: neither the state, nor what can be
+// brought back, nor a client that was told of them of late. So far as that can be told, it
+// leaves alone what another program has just written: it may name it in index.json soon.
+func (s *Store) sweep(ctx context.Context, r *repository, done *Collected) error {
+	if len(r.visible.Load().kept) > 0 {
+		s.opts.Log.Warn().Str("repository", string(r.name)).
+			Msg("another program's index.json names what zot cannot read: no blob of this repository is collected")
+
+		return nil
+	}
+
+	there := map[digest.Digest]bool{} // of those that were hidden
+
+	for info, err := range s.driver.List(ctx, RepoPrefix(r.name)+"blobs/", "") {
+		if err != nil {
+			return fmt.Errorf("list blobs: %w", err)
+		}
+
+		_, dgst, ok := SplitBlobKey(info.Key)
+		if !ok || r.visible.Load().needs(dgst) {
+			continue
+		}
+
+		gone, err := s.sweepBlob(ctx, r, dgst, info)
+		if err != nil {
+			return err
+		}
+
+		if gone {
+			done.Blobs++
+			done.Bytes += info.Size
+		} else {
+			done.Kept++
+			there[dgst] = true
+		}
+	}
+
+	return s.forgetHidden(ctx, r, there)
+}
+
+// needs says whether the state, or what can be brought back, needs the bytes of dgst.
+func (s *state) needs(dgst digest.Digest) bool { return s.inUse(dgst) || s.inGrave(dgst) }
+
+// sweepBlob removes one blob that was not needed a moment ago. Only a rename is done while
+// clients may wait.
+func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest, info Info) (gone bool, err error) {
+	if s.opts.Now().Sub(info.Modified) < s.opts.GC.Delay {
+		return false, nil
+	}
+
+	finish, err := s.takeAway(ctx, r, dgst, info.Key)
+	if finish == nil || err != nil {
+		return false, err
+	}
+
+	s.forget(ctx, dgst, info.Key)
+
+	return true, errors.Join(s.durability.healed(ctx, info.Key), finish())
+}
+
+// takeAway removes a blob unless it is leased, or needed after all. A commit pins what it
+// names until it is visible, so one of the two tells.
+func (s *Store) takeAway(ctx context.Context, r *repository, dgst digest.Digest, key string) (finish func() error, err error) {
+	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
+	if !ok {
+		return nil, nil
+	}
+	defer spare()
+
+	if r.visible.Load().needs(dgst) {
+		return nil, nil
+	}
+
+	remover, ok := s.driver.(Remover)
+	if !ok {
+		return func() error { return nil }, s.driver.Delete(ctx, key)
+	}
+
+	return remover.Remove(ctx, key)
+}
+
+// forgetHidden forgets that blobs were deleted, of which nothing is there any more. That
+// they are gone is on disk before the record that says so.
+func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[digest.Digest]bool) error {
+	var gone []digest.Digest
+
+	for _, dgst := range r.visible.Load().hidden.Keys() {
+		if _, err := s.driver.Stat(ctx, BlobKey(r.name, dgst)); isNotExist(err) && !there[dgst] {
+			gone = append(gone, dgst)
+		}
+	}
+
+	if len(gone) == 0 {
+		return nil
+	}
+
+	if err := s.durability.flush(ctx); err != nil {
+		return err
+	}
+
+	return r.commit(gcUser, func(pending *state) ([]Op, error) {
+		var ops []Op
+
+		for _, dgst := range gone {
+			if pending.isHidden(dgst) {
+				ops = append(ops, Op{Kind: OpShowBlob, Digest: dgst})
+			}
+		}
+
+		return ops, nil
+	})
+}
+
+// dropUploads drops the uploads that have stood still for long.
+func (s *Store) dropUploads(ctx context.Context, r *repository, done *Collected) error {
+	idle := max(uploadIdle, s.opts.GC.Delay)
+
+	for info, err := range s.driver.List(ctx, UploadKey(r.name, ""), "") {
+		if err != nil {
+			return fmt.Errorf("list uploads: %w", err)
+		}
+
+		if s.opts.Now().Sub(info.Modified) < idle {
+			continue
+		}
+
+		dropped, err := s.sessions.drop(ctx, info.Key)
+		if err != nil {
+			return err
+		}
+
+		if dropped {
+			done.Uploads++
+		}
+	}
+
+	return nil
+}
+
+// removeEmpty removes a repository in which nothing is left, and of which nothing can be
+// brought back.
+func (s *Store) removeEmpty(ctx context.Context, name RepoName) (gone bool, err error) {
+	return s.repos.alone(ctx, name, func(r *repository) (bool, error) {
+		st := r.visible.Load()
+		log, ok := r.log.(RemovableLog)
+
+		if !ok || !st.exists() || st.manifests.Len()+st.burials.Len()+st.hidden.Len()+len(st.kept) > 0 {
+			return false, nil
+		}
+
+		for _, dir := range []string{RepoPrefix(name) + "blobs/", UploadKey(name, "")} {
+			for _, err := range s.driver.List(ctx, dir, "") {
+				return false, err // there is something, or it cannot be told
+			}
+		}
+
+		err := log.Remove(ctx)
+		if errors.Is(err, ErrConflict) {
+			return false, nil
+		}
+
+		if err != nil {
+			return false, err
+		}
+
+		return true, s.catalog.remove(ctx, name)
+	})
+}

@@ -1,0 +1,152 @@
+package storage
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// leases are what clients of this process may count on: a positive answer about what
+// nothing in a repository's state holds. GC leaves it alone for gcDelay. What the state
+// holds needs none: it is remembered when it was let go of. In a bucket, records take the
+// place of leases (docs/s3-format.md, "Deleting"): other processes have to know.
+type leases struct {
+	now func() time.Time
+
+	mu   sync.Mutex // guards held
+	held map[string]*lease
+}
+
+// lease is of one key.
+type lease struct {
+	since  time.Time     // of the last answer
+	pins   int           // answers that are under way
+	doomed chan struct{} // GC is deleting it; closed when that is over
+}
+
+func newLeases(now func() time.Time) *leases {
+	return &leases{now: now, held: map[string]*lease{}}
+}
+
+// hold leases a key. Whoever looks at what is there has to do so afterwards: if GC is
+// deleting it at this moment, hold waits for the end of that, which is one rename.
+func (l *leases) hold(key string) { l.pin(key)() }
+
+// pin leases keys until unpin, and from then on as hold does.
+func (l *leases) pin(keys ...string) (unpin func()) {
+	for _, key := range keys {
+		for doomed := l.tryPin(key); doomed != nil; doomed = l.tryPin(key) {
+			<-doomed
+		}
+	}
+
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+
+		for _, key := range keys {
+			held := l.held[key]
+			held.pins--
+			held.since = l.now()
+		}
+	}
+}
+
+// tryPin pins a key, unless it is doomed. Then it returns what to wait for.
+func (l *leases) tryPin(key string) (doomed chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	held := l.held[key]
+	if held == nil {
+		held = &lease{}
+		l.held[key] = held
+	}
+
+	if held.doomed == nil {
+		held.pins++
+	}
+
+	return held.doomed
+}
+
+// doom keeps others from leasing a key, until spare. It does not where a lease is younger
+// than age.
+func (l *leases) doom(key string, age time.Duration) (spare func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	held := l.held[key]
+	if held != nil && (held.doomed != nil || held.pins > 0 || l.now().Sub(held.since) < age) {
+		return nil, false
+	}
+
+	doomed := make(chan struct{})
+	l.held[key] = &lease{doomed: doomed}
+
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+
+		delete(l.held, key)
+		close(doomed)
+	}, true
+}
+
+// since says when a key was leased last: now, if an answer is under way; zero if it is
+// not leased.
+func (l *leases) since(key string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	switch held := l.held[key]; {
+	case held == nil || held.doomed != nil:
+		return time.Time{}
+	case held.pins > 0:
+		return l.now()
+	default:
+		return held.since
+	}
+}
+
+// expire forgets the leases that are older than age.
+func (l *leases) expire(age time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	for key, held := range l.held {
+		if held.doomed == nil && held.pins == 0 && l.now().Sub(held.since) >= age {
+			delete(l.held, key)
+		}
+	}
+}
+
+// lease has GC leave alone what a client is about to be told that r holds. Whoever calls
+// it looks at what is there afterwards.
+func (s *Store) lease(ctx context.Context, r *repository, dgst digest.Digest) error {
+	if s.remote {
+		return s.renew(ctx, r, dgst)
+	}
+
+	if !r.visible.Load().holds(dgst) {
+		s.leases.hold(BlobKey(r.name, dgst))
+	}
+
+	return nil
+}
+
+// pin does so from now until unpin, for what may not be there yet.
+func (s *Store) pin(r *repository, dgsts ...digest.Digest) (unpin func()) {
+	if s.remote {
+		return func() {}
+	}
+
+	keys := make([]string, len(dgsts))
+	for i, dgst := range dgsts {
+		keys[i] = BlobKey(r.name, dgst)
+	}
+
+	return s.leases.pin(keys...)
+}

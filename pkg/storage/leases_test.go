@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestLeases: what is leased is not doomed, and what is doomed is waited for.
+func TestLeases(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := newLeases(func() time.Time { return now })
+
+	mayDoom := func(key string, want bool) {
+		t.Helper()
+
+		spare, ok := l.doom(key, time.Minute)
+		if ok != want {
+			t.Errorf("doom %s: %v, want %v", key, ok, want)
+		}
+
+		if ok {
+			spare()
+		}
+	}
+
+	mayDoom("a", true)
+	l.hold("a")
+	mayDoom("a", false)
+	mayDoom("b", true)
+
+	now = now.Add(time.Minute)
+	mayDoom("a", true)
+
+	unpin := l.pin("a", "b")
+	now = now.Add(time.Hour)
+
+	l.expire(time.Minute)
+	mayDoom("b", false)
+	unpin()
+	mayDoom("b", false)
+
+	now = now.Add(time.Minute)
+
+	if since := l.since("b"); !since.Equal(now.Add(-time.Minute)) {
+		t.Errorf("leased at %s", since)
+	}
+
+	l.expire(time.Minute)
+
+	if len(l.held) != 0 {
+		t.Errorf("%d leases are left", len(l.held))
+	}
+}
+
+// TestDoomed has many lease one key while another deletes it again and again. Nobody who
+// has leased it sees it go.
+func TestDoomed(t *testing.T) {
+	l := newLeases(time.Now)
+
+	var (
+		there atomic.Int64 // how often it came, which is how a client makes it be there
+		group sync.WaitGroup
+	)
+
+	for range 8 {
+		group.Go(func() {
+			for range 2000 {
+				unpin := l.pin("a")
+				seen := there.Add(1)
+
+				if there.Load() < seen {
+					t.Error("what was leased has gone")
+				}
+
+				unpin()
+			}
+		})
+	}
+
+	deleted := 0
+
+	for range 20000 {
+		if spare, ok := l.doom("a", 0); ok {
+			there.Store(0)
+			spare()
+
+			deleted++
+		}
+	}
+
+	group.Wait()
+
+	if deleted == 0 {
+		t.Error("nothing was ever deleted")
+	}
+}

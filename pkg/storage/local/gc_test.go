@@ -1,0 +1,171 @@
+package local_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/local"
+	"zotregistry.io/zot/pkg/storage/storagetest"
+)
+
+// garbageWorld is a store whose clock a test moves.
+type garbageWorld struct {
+	*storagetest.World
+
+	dir   string
+	ahead *atomic.Int64
+}
+
+// The delays of a garbageWorld.
+const (
+	delay    = time.Hour
+	undelete = 24 * time.Hour
+)
+
+func openGarbage(t *testing.T) garbageWorld {
+	t.Helper()
+
+	dir := t.TempDir()
+
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ahead := new(atomic.Int64)
+	w := storagetest.OpenOn(t, root, storagetest.NewMapCache(), storage.Options{
+		Log: zerolog.Nop(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		GC:  storage.GC{Delay: delay, Undelete: undelete},
+	})
+
+	g := garbageWorld{w, dir, ahead}
+	g.wait(2 * delay) // after a start
+
+	return g
+}
+
+func (g garbageWorld) wait(d time.Duration) { g.ahead.Add(int64(d)) }
+
+// collect runs GC, and says how many blobs it has freed.
+func (g garbageWorld) collect() (freed int) {
+	g.T.Helper()
+
+	done, err := g.Store.Collect(g.T.Context())
+	g.NoError(err, "collect")
+
+	return done.Blobs
+}
+
+func (g garbageWorld) exists(repo storage.RepoName, dgst digest.Digest) bool {
+	_, err := os.Stat(filepath.Join(g.dir, storage.BlobKey(repo, dgst)))
+
+	return err == nil
+}
+
+func TestCollectTooEarly(t *testing.T) {
+	w := openGarbage(t)
+	w.wait(-2 * delay)
+
+	_, err := w.Store.Collect(t.Context())
+	w.Is(err, storage.ErrTooEarly, "collect right after a start")
+}
+
+// TestCollectBlobs: a blob that no manifest names goes when nobody was told of it for
+// gcDelay.
+func TestCollectBlobs(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "keep", "kept")
+	kept, loose := digest.FromString("kept"), w.Blob("a", "loose")
+	shared := w.Blob("a", "kept elsewhere")
+	w.Push("b", "x", "kept elsewhere")
+
+	w.wait(delay - time.Minute)
+	w.Equal(w.collect(), 0, "freed, when both are young")
+	w.NoError(w.Stat("a", loose), "HEAD") // a lease
+
+	w.wait(delay - time.Minute)
+	w.Equal(w.collect(), 1, "freed, of two of which one is leased")
+	w.True(w.exists("a", loose), "leased blob is there")
+	w.True(!w.exists("a", shared), "a's name of the shared blob is gone")
+	w.Equal(w.Pull("b", shared), "kept elsewhere", "the other repository's")
+
+	w.wait(time.Minute)
+	w.Equal(w.collect(), 1, "freed, after the lease")
+	w.Is(w.Stat("a", loose), storage.ErrBlobUnknown, "HEAD of what was collected")
+	w.Equal(w.Pull("a", kept), "kept", "what a manifest names")
+	w.Equal(w.Blob("a", "loose"), loose, "pushed again")
+	w.Equal(w.Pull("a", loose), "loose", "pulled again")
+}
+
+// TestCollectImage: a deleted image stays for as long as it can be brought back; of the
+// repository nothing is left.
+func TestCollectImage(t *testing.T) {
+	w := openGarbage(t)
+	image := w.Push("a/b", "x", "layer")
+	w.NoError(w.Delete("a/b", "x", storage.Precondition{}), "delete the tag")
+	w.NoError(w.Delete("a/b", string(image.Digest), storage.Precondition{}), "delete the manifest")
+
+	w.wait(undelete - time.Minute)
+	w.Equal(w.collect(), 0, "freed, before that cannot be undone")
+
+	w.wait(time.Minute)
+	w.Equal(w.collect(), 3, "freed: config, layer, manifest")
+	w.Equal(w.Repos("", -1), "", "repositories")
+
+	if _, err := os.Stat(filepath.Join(w.dir, "a")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory of the repository: %v", err)
+	}
+
+	w.Equal(w.Push("a/b", "x", "layer").Digest, image.Digest, "pushed again")
+	w.MustGet("a/b", "x")
+	w.Equal(w.Repos("", -1), "a/b", "repositories")
+}
+
+// TestCollectDeletedBlob: of a blob that a client has deleted nothing is remembered once
+// its bytes are gone.
+func TestCollectDeletedBlob(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "x", "kept")
+	loose := w.Blob("a", "loose")
+	w.NoError(w.DeleteBlob("a", loose), "delete")
+
+	w.wait(delay)
+	w.Equal(w.collect(), 1, "freed")
+	w.wait(delay)
+	w.Equal(w.collect(), 0, "freed by the next run")
+	w.Equal(w.Blob("a", "loose"), loose, "pushed again")
+	w.Equal(w.Pull("a", loose), "loose", "pulled again")
+}
+
+// TestCollectUploads: an upload that stands still is dropped, one that moves is not.
+func TestCollectUploads(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "x", "kept")
+
+	still := w.Start("a")
+	w.Append("a", still, 0, "bytes")
+	w.wait(delay + time.Minute)
+
+	moves := w.Start("a")
+	w.Append("a", moves, 0, "bytes")
+
+	ahead := filepath.Join(w.dir, storage.UploadKey("a", moves))
+	now := time.Now().Add(time.Duration(w.ahead.Load()))
+	w.NoError(os.Chtimes(ahead, now, now), "move the file's time as the clock was")
+
+	done, err := w.Store.Collect(t.Context())
+	w.NoError(err, "collect")
+	w.Equal(done.Uploads, 1, "dropped")
+	w.IsUnknown("a", still, "the one that stood still")
+	w.Equal(w.SizeOf("a", moves), int64(5), "the one that moves")
+}
