@@ -109,6 +109,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 			return err
 		}
 
+		wrote := r.visible.Load().seq
+
 		kept, err := s.writeManifest(ctx, r, record, put.Body)
 		if err != nil {
 			return err
@@ -119,7 +121,10 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		}
 
 		return r.commit(put.Who, func(pending *state) ([]Op, error) {
-			if now, _ := pending.manifests.Get(record.Digest); kept && s.remote && (now == nil || now.At != record.At) {
+			now, _ := pending.manifests.Get(record.Digest)
+			gone := kept && s.remote && (now == nil || now.At != record.At) || !kept && pending.sweptSince(record.Digest, wrote)
+
+			if gone {
 				return nil, &MissingError{Digests: []digest.Digest{record.Digest}} // known then looks again
 			}
 
@@ -217,7 +222,9 @@ func (s *Store) each(n int, work func(i int) error) error {
 // checkRef says where named is and whether it has the size that the manifest says; -1
 // is set if it is not there.
 func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
-	named.hidden, _ = r.visible.Load().hidden.Get(named.Digest) // before it is looked at
+	st := r.visible.Load() // before it is looked at
+	named.seen = st.seq
+	named.hidden, _ = st.hidden.Get(named.Digest)
 
 	info, err := s.stat(ctx, r, named.Digest)
 	if err == nil && info.Size != named.Size {
@@ -320,7 +327,8 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 	missing := &MissingError{}
 
 	for _, blob := range record.Blobs {
-		if blob.Size >= 0 && (pending.hiddenSince(blob) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
+		gone := pending.hiddenSince(blob) || pending.sweptSince(blob.Digest, blob.seen)
+		if blob.Size >= 0 && (gone || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
 			missing.Digests = append(missing.Digests, blob.Digest)
 		}
 	}
