@@ -21,14 +21,13 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 			return err
 		}
 
-		if err := s.lease(ctx, r, record.Digest); err != nil {
-			return err
-		}
-
 		found = record.descriptor()
-		_, err = s.stat(ctx, r, record.Digest)
 
-		return manifestError(ref, err)
+		return s.leased(ctx, r, record.Digest, func() error {
+			_, err := s.stat(ctx, r, record.Digest)
+
+			return manifestError(ref, err)
+		})
 	})
 
 	return found, err
@@ -44,14 +43,13 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 			return err
 		}
 
-		if err := s.lease(ctx, r, record.Digest); err != nil {
-			return err
-		}
-
 		found.Descriptor = record.descriptor()
-		found.Body, err = s.readManifest(ctx, r, record)
 
-		return manifestError(ref, err)
+		return s.leased(ctx, r, record.Digest, func() (err error) {
+			found.Body, err = s.readManifest(ctx, r, record)
+
+			return manifestError(ref, err)
+		})
 	})
 
 	return found, err
@@ -122,9 +120,9 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 
 		return r.commit(put.Who, func(pending *state) ([]Op, error) {
 			now, _ := pending.manifests.Get(record.Digest)
-			gone := kept && s.remote && (now == nil || now.At != record.At) || !kept && pending.sweptSince(record.Digest, wrote)
+			moved := kept && s.remote && (now == nil || now.At != record.At)
 
-			if gone {
+			if moved || !kept && pending.sweptSince(record.Digest, wrote) {
 				return nil, &MissingError{Digests: []digest.Digest{record.Digest}} // known then looks again
 			}
 

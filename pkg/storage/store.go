@@ -41,6 +41,7 @@ type Store struct {
 	cacheFull  atomic.Bool  // all blobs are in the cache
 	bodies     *bodies
 	leases     *leases
+	condemns   *condemns
 	opened     time.Time
 }
 
@@ -62,6 +63,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	}
 	s.cache = newGuardedCache(cache, opts)
 	s.leases = newLeases(opts.Now)
+	s.condemns = &condemns{seen: map[RepoName]map[uint64]time.Time{}}
 	s.opened = opts.Now()
 	s.repos = newRepos(s)
 
