@@ -19,7 +19,7 @@ const maxLooks = 10
 // renewed calls look until what it has found rests on such a state (H0).
 func (s *Store) renewed(ctx context.Context, r *repository, dgst digest.Digest, look func() error) error {
 	for range maxLooks {
-		if err := s.renew(ctx, r, dgst); err != nil {
+		if err := s.renew(r, dgst); err != nil {
 			return err
 		}
 
@@ -45,6 +45,10 @@ func (s *Store) renewed(ctx context.Context, r *repository, dgst digest.Digest, 
 // counted on (U0 to U4). put returns where they are. Usually the state by which they were
 // brought is young enough, and no request is needed to look again.
 func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest, put func() (placed string, err error)) error {
+	if err := s.renew(r, dgst); err != nil { // so that it is not swept meanwhile
+		return err
+	}
+
 	seen := r.visible.Load().seq
 
 	placed, err := put()
@@ -63,7 +67,7 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 			return err
 		}
 
-		if err := s.renew(ctx, r, dgst); err != nil {
+		if err := s.renew(r, dgst); err != nil {
 			return err
 		}
 
@@ -82,9 +86,8 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 	return unsettled(r, dgst)
 }
 
-// renew ends that a blob is condemned. A commit that was under way may have condemned it
-// again when it returns, by a record that whoever answers need not know of.
-func (s *Store) renew(_ context.Context, r *repository, dgst digest.Digest) error {
+// renew ends that a blob is condemned, if it is.
+func (s *Store) renew(r *repository, dgst digest.Digest) error {
 	if !r.visible.Load().isCondemned(dgst) {
 		return nil
 	}
