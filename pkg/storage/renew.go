@@ -79,7 +79,7 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 		seen = st.seq
 
 		if placed, err = s.driver.Link(ctx, placed, BlobKey(r.name, dgst)); err != nil {
-			return fmt.Errorf("%w: %s was swept while it was pushed: %w", ErrUploadLost, dgst, err)
+			return fmt.Errorf("%w: %s was swept while it was pushed: %w", ErrUnavailable, dgst, err)
 		}
 	}
 
