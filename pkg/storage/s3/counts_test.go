@@ -39,7 +39,7 @@ func countsOf(requests map[faultproxy.Operation]int) counts {
 			c.get += n
 		case faultproxy.HeadObject:
 			c.head += n
-		case faultproxy.ListObjectsV2:
+		case faultproxy.ListObjectsV2, faultproxy.ListMultipartUploads:
 			c.list += n
 		case faultproxy.DeleteObject, faultproxy.AbortMultipartUpload:
 			c.del += n
@@ -264,7 +264,14 @@ func countCases(dedupe bool) []countCase {
 		{name: "catalog, again within 4 s", before: func(r *countRun) { r.Repos("", -1) }, do: func(r *countRun) { r.Repos("", -1) }, exact: true},
 		{name: "delete of a tag", before: warm, do: func(r *countRun) { r.NoError(r.Delete("a", "t", storage.Precondition{}), "delete") }, limit: counts{put: 1, get: 1}},
 		{name: "delete of a blob", before: func(r *countRun) { r.Blob("a", "new"); warm(r) }, do: func(r *countRun) { r.NoError(r.DeleteBlob("a", digest.FromString("new")), "delete") }, limit: counts{put: 1, get: 1, list: 1, del: 1}},
+		{name: "GC of one repository, nothing to do", before: warm, do: collects, limit: counts{get: 1, head: 2, list: 6}},
+		{name: "GC of one repository, a blob to condemn", before: func(r *countRun) { r.Blob("a", pooled); warm(r) }, do: collects, limit: counts{put: 1, get: 1, head: 2, list: 6}},
 	}
+}
+
+func collects(r *countRun) {
+	_, err := r.Store.Collect(r.T.Context())
+	r.NoError(err, "collect")
 }
 
 func (r *countRun) getManifest(ref storage.Reference) error {
