@@ -15,7 +15,7 @@ import (
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
 	defer s.pin(r, dgst)()
 
-	if s.remote {
+	if s.remote { // its conditions settle what comes together
 		return s.announce(ctx, r, dgst, func() (string, error) { return s.settleRemote(ctx, r, dgst, up) })
 	}
 
@@ -66,8 +66,6 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 func (s *Store) settleRemote(
 	ctx context.Context, r *repository, dgst digest.Digest, session *session,
 ) (placed string, err error) {
-	defer s.placing.lock(dgst)()
-
 	key := BlobKey(r.name, dgst)
 	dst := key
 
@@ -214,10 +212,12 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 
 // mountBytes makes key the same bytes as another.
 func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, key string) (placed string, err error) {
-	defer s.placing.lock(dgst)()
+	if !s.remote {
+		defer s.placing.lock(dgst)()
 
-	if !s.remote && s.holds(ctx, key, from.Size) {
-		return key, nil
+		if s.holds(ctx, key, from.Size) {
+			return key, nil
+		}
 	}
 
 	begun := s.durability.writing(key)

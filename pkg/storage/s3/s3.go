@@ -7,7 +7,7 @@
 //
 //	objects.go, pool.go   whole objects; equal blobs once, and who holds them
 //	sweep.go, tidy.go     what GC removes; claim.go: whose turn it is
-//	upload*.go, aside.go  bytes that are still arriving; budget.go: memory for them
+//	upload*.go            bytes that are still arriving; budget.go: memory for them
 //	log.go, head.go       the log of a repository
 //	append.go, segments.go   ... and how it changes
 //	client*.go            requests: retries, conditions, errors
