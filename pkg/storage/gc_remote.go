@@ -208,29 +208,40 @@ func (run *bucketRun) remove(ctx context.Context, dead []Member) error {
 		return fmt.Errorf("remove memberships: %w", err)
 	}
 
-	shared := map[digest.Digest]bool{}
+	var shared []digest.Digest
 
 	for _, member := range dead {
 		s.forget(ctx, member.Digest, BlobKey(member.Repo, member.Digest))
 
-		if member.Size > 0 {
+		switch {
+		case member.Size > 0:
 			run.free(Freed{Blobs: 1, Bytes: member.Size})
-		} else {
-			shared[member.Digest] = true
+		case !run.needed.hasDigest(member.Digest):
+			shared = append(shared, member.Digest)
 		}
 	}
 
-	for dgst := range shared {
-		if run.needed.hasDigest(dgst) {
-			continue
-		}
+	slices.Sort(shared)
 
-		freed, err := run.collector.Free(ctx, dgst)
-		run.free(freed)
+	return run.freeAll(ctx, slices.Compact(shared))
+}
 
-		if err != nil {
-			return fmt.Errorf("free %s: %w", dgst, err)
-		}
+// freeAll frees the bytes of digests that nobody holds.
+func (run *bucketRun) freeAll(ctx context.Context, dgsts []digest.Digest) error {
+	freed := make([]Freed, len(dgsts))
+
+	err := run.store.each(len(dgsts), func(i int) (err error) {
+		freed[i], err = run.collector.Free(ctx, dgsts[i])
+
+		return err
+	})
+
+	for _, one := range freed {
+		run.free(one)
+	}
+
+	if err != nil {
+		return fmt.Errorf("free bytes: %w", err)
 	}
 
 	return nil
