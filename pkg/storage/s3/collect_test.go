@@ -289,40 +289,41 @@ func TestClaim(t *testing.T) {
 	h.True(mine, "an hour later")
 }
 
-// racing is what a client does while a deleter is at work; it succeeds or fails as a whole.
-type racing struct {
-	do func(w *storagetest.World) error
-}
+// racing is a push that succeeds or fails as a whole while a deleter is at work.
+type racing func(w *storagetest.World) error
 
-// races are pushes of an image whose layer is garbage at the moment.
+// races are pushes of an image whose layer is garbage at the moment; of the last one only
+// the manifest itself may be.
 func races() map[string]racing {
-	manifest := func(w *storagetest.World) error {
-		_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"new"}, Body: manifestBody(shared)})
+	put := func(w *storagetest.World, layer string) error {
+		_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"new"}, Body: manifestBody(layer)})
 
 		return err
 	}
+	manifest := func(w *storagetest.World) error { return put(w, shared) }
 
 	return map[string]racing{
-		"push": {func(w *storagetest.World) error {
+		"push": func(w *storagetest.World) error {
 			_, err := w.TryPush("a", "new", shared)
 
 			return err
-		}},
-		"push what is there": {func(w *storagetest.World) error {
+		},
+		"push what is there": func(w *storagetest.World) error {
 			if err := errors.Join(w.Stat("a", digest.FromString("{}")), w.Stat("a", sharedDigest)); err != nil {
 				return err
 			}
 
 			return manifest(w)
-		}},
-		"push by mount": {func(w *storagetest.World) error {
+		},
+		"push by mount": func(w *storagetest.World) error {
 			if err := w.Store.MountBlob(w.T.Context(), "a", sharedDigest, "b", ""); err != nil {
 				return err
 			}
 
 			return manifest(w)
-		}},
-		"push a manifest": {manifest},
+		},
+		"push a manifest":                manifest,
+		"push a manifest of named blobs": func(w *storagetest.World) error { return put(w, "kept") },
 	}
 }
 
@@ -343,7 +344,7 @@ func (h *heap) due() {
 
 // whole checks that an image is there if a push was answered, stays so, and that a retry
 // succeeds.
-func (h *heap) whole(race racing, answered error) {
+func (h *heap) whole(answered error) {
 	h.T.Helper()
 
 	if answered == nil {
@@ -411,16 +412,63 @@ func TestPushStopped(t *testing.T) {
 					var answered error
 
 					w := h.slow()
-					more = h.stopAt(n, func() { answered = race.do(w.World) }, func() {
-						h.collect()
-						h.wait(gcWait)
-						h.collect()
-					})
+					more = h.stopAt(n, func() { answered = race(w.World) }, h.sweep)
 					t.Log("answer: ", answered)
-					h.whole(race, answered)
+					h.whole(answered)
 				})
 			}
 		})
+	}
+}
+
+// sweep lets so much time pass that nothing stays that nobody needs.
+func (h *heap) sweep() {
+	h.T.Helper()
+	h.collect()
+	h.wait(gcWait)
+	h.collect()
+}
+
+// TestUploadStopped stops each request of an upload and of a mount, has a deleter sweep and
+// free meanwhile, and asks for what was answered to be there.
+func TestUploadStopped(t *testing.T) {
+	b := newBench(t)
+
+	for name, content := range map[string]string{"small": "small", "shared": shared} {
+		for how, push := range map[string]func(w *storagetest.World) error{
+			"push": func(w *storagetest.World) error {
+				_, err := w.TryBlob("a", content)
+
+				return err
+			},
+			"mount": func(w *storagetest.World) error {
+				return w.Store.MountBlob(t.Context(), "a", digest.FromString(content), "b", "")
+			},
+		} {
+			t.Run(how+" "+name, func(t *testing.T) {
+				for n, more := 1, true; more; n++ {
+					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						h := newHeap(t, b)
+						h.Push("a", "keep", "kept")
+						h.Push("b", "keep", content)
+						h.Blob("a", content)
+						h.wait(gcDelay)
+						h.collect()
+						h.wait(gcWait)
+
+						var answered error
+
+						w := h.slow()
+						more = h.stopAt(n, func() { answered = push(w.World) }, h.sweep)
+						t.Log("answer: ", answered)
+
+						if answered == nil {
+							h.Equal(h.fresh().Pull("a", digest.FromString(content)), content, "what was answered")
+						}
+					})
+				}
+			})
+		}
 	}
 }
 
@@ -441,13 +489,13 @@ func TestSweepStopped(t *testing.T) {
 
 					var answered error
 
-					more = h.stopAt(n, func() { deleter.collect() }, func() { answered = race.do(h.fresh().World) })
+					more = h.stopAt(n, func() { deleter.collect() }, func() { answered = race(h.fresh().World) })
 					if !more {
 						return
 					}
 
 					t.Log("answer: ", answered)
-					h.whole(race, answered)
+					h.whole(answered)
 				})
 			}
 		})
