@@ -223,6 +223,36 @@ func TestCollectNamed(t *testing.T) {
 	checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
 }
 
+// TestSweptIsNotHeld: after the record of a sweep a repository does not hold a blob, even if
+// what said that it does is there still.
+func TestSweptIsNotHeld(t *testing.T) {
+	b := newBench(t)
+	h := newHeap(t, b)
+	h.Push("a", "keep", "kept")
+	h.Blob("a", shared)
+	small := h.Blob("a", "small")
+
+	deleter := h.slow()
+
+	h.wait(gcDelay)
+	deleter.collect()
+	h.wait(gcWait)
+
+	fault := b.proxy.Inject(faultproxy.Rule{Kind: faultproxy.ConnReset, Match: faultproxy.On(faultproxy.DeleteObject)})
+	if _, err := deleter.run(); err == nil {
+		t.Error("nothing was to be deleted")
+	}
+
+	for _, dgst := range []digest.Digest{sharedDigest, small} {
+		h.Is(h.fresh().Stat("a", dgst), storage.ErrBlobUnknown, "HEAD of what was swept")
+		_, err := h.fresh().Store.OpenBlob(t.Context(), "a", dgst, storage.Whole)
+		h.Is(err, storage.ErrBlobUnknown, "GET of it")
+	}
+
+	fault.Remove()
+	h.Equal(deleter.collect(), 2, "freed by the next run")
+}
+
 // TestCollectTwice: replicas that collect at once free what is to go, and no more.
 func TestCollectTwice(t *testing.T) {
 	h := newHeap(t, newBench(t))

@@ -192,6 +192,10 @@ func (r *countRun) entomb(content string) {
 
 const hundredMiB = 100 << 20
 
+// late is the look at the head before the answer to an upload that took longer than a state
+// counts.
+const late = 1
+
 func countCases(dedupe bool) []countCase {
 	both := func(with, without counts) counts {
 		if dedupe {
@@ -225,9 +229,9 @@ func countCases(dedupe bool) []countCase {
 		{name: "blob push, deleted once", before: func(r *countRun) { warm(r); r.entomb(pooled) }, do: func(r *countRun) { r.upload("a", pooled) }, limit: both(counts{put: 3, get: 1}, small)},
 		{name: "blob push, there already", before: warm, do: func(r *countRun) { r.upload("a", "layer") }, limit: small},
 		{name: "blob push, another repository has it", before: warm, do: func(r *countRun) { r.upload("b", "layer") }, limit: counts{put: 1, get: 1}},
-		{name: "blob push, 100 MiB by POST and PUT", before: warm, do: func(r *countRun) { r.upload("a", huge()) }, limit: both(counts{put: 23, get: 2, head: 2}, counts{put: 22})},
-		{name: "blob push, 100 MiB, there already", before: func(r *countRun) { r.upload("a", huge()) }, do: func(r *countRun) { r.upload("a", huge()) }, limit: both(counts{put: 1, get: 2, head: 2}, counts{put: 22})},
-		{name: "blob push, 100 MiB by POST, PATCH and PUT", before: warm, do: func(r *countRun) { r.upload("a", "", huge()) }, limit: both(counts{put: 12, get: 2, head: 2, del: 2}, counts{put: 11, get: 1, del: 2})},
+		{name: "blob push, 100 MiB by POST and PUT", before: warm, do: func(r *countRun) { r.upload("a", huge()) }, limit: both(counts{put: 23, get: 2 + late, head: 2}, counts{put: 22, get: late})},
+		{name: "blob push, 100 MiB, there already", before: func(r *countRun) { r.upload("a", huge()) }, do: func(r *countRun) { r.upload("a", huge()) }, limit: both(counts{put: 1, get: 2 + late, head: 2}, counts{put: 22, get: late})},
+		{name: "blob push, 100 MiB by POST, PATCH and PUT", before: warm, do: func(r *countRun) { r.upload("a", "", huge()) }, limit: both(counts{put: 12, get: 2 + late, head: 2, del: 2}, counts{put: 11, get: 1 + late, del: 2})},
 		{name: "mount with from", before: warm, do: func(r *countRun) { r.NoError(r.Store.MountBlob(r.T.Context(), "b", layer, "a", ""), "mount") }, limit: counts{put: 1, get: 1, head: 1}},
 		{name: "mount without from", before: warm, do: func(r *countRun) {
 			from := r.Store.FindBlob(r.T.Context(), "b", layer)
