@@ -43,6 +43,9 @@ func newPulls(store *Store) *pulls {
 	return &pulls{store: store, replica: replica, news: map[RepoName]pullTimes{}}
 }
 
+// unknown is what is known of a repository at first: nothing from before this process.
+func (p *pulls) unknown() pullTimes { return newPullTimes(minuteOf(p.store.opened)) }
+
 // note says that a manifest was pulled now. Where there is more news than memory, all of
 // the repository counts as pulled.
 func (p *pulls) note(r *repository, dgst digest.Digest) {
@@ -57,7 +60,7 @@ func (p *pulls) note(r *repository, dgst digest.Digest) {
 
 	news, ok := p.news[r.name]
 	if !ok {
-		news = newPullTimes(now)
+		news = p.unknown()
 		p.news[r.name] = news
 	}
 

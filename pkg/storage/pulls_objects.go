@@ -52,9 +52,9 @@ func (p *pulls) put(ctx context.Context, name RepoName, times pullTimes) error {
 }
 
 // read returns the pull times of a repository: what all processes have written, and what
-// is new here. Where nothing is known yet, all counts as pulled now.
+// is new here.
 func (p *pulls) read(ctx context.Context, name RepoName) (pullTimes, error) {
-	all := newPullTimes(minuteOf(p.store.opts.Now()))
+	all := p.unknown()
 
 	p.mu.Lock()
 	if news, ok := p.news[name]; ok {
@@ -99,7 +99,7 @@ func (p *pulls) tend(ctx context.Context, r *repository) error {
 
 	next := own
 	if !found {
-		next = newPullTimes(minuteOf(p.store.opts.Now()))
+		next = p.unknown()
 	}
 
 	next, left, err := p.takeOver(ctx, r, next)
