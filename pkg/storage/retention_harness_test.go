@@ -178,8 +178,11 @@ func (g gardenWorld) do(verb, name string) {
 	}
 }
 
-// manifests lists the names of the manifests that are there.
-func (g gardenWorld) manifests() string {
+// manifests is manifestList as one string.
+func (g gardenWorld) manifests() string { return strings.Join(g.manifestList(), ", ") }
+
+// manifestList lists the names of the manifests that are there.
+func (g gardenWorld) manifestList() []string {
 	g.T.Helper()
 
 	var there []string
@@ -192,5 +195,5 @@ func (g gardenWorld) manifests() string {
 
 	slices.Sort(there)
 
-	return strings.Join(there, ", ")
+	return there
 }
