@@ -15,7 +15,7 @@ import (
 // the object of another process is taken over, since that has ended, or has had no news.
 const (
 	pullsEvery  = time.Minute
-	maxPullNews = 1 << 18 // some 30 MB
+	maxPullNews = 1 << 18 // some 30 MB of memory
 	pullsIdle   = 24 * time.Hour
 )
 
@@ -26,6 +26,7 @@ const (
 type pulls struct {
 	store   *Store
 	replica string // names our objects
+	limit   int    // of times in news
 
 	mu    sync.Mutex // guards news and count
 	news  map[RepoName]pullTimes
@@ -40,7 +41,7 @@ func newPulls(store *Store) *pulls {
 		replica = uuid.NewString()
 	}
 
-	return &pulls{store: store, replica: replica, news: map[RepoName]pullTimes{}}
+	return &pulls{store: store, replica: replica, limit: maxPullNews, news: map[RepoName]pullTimes{}}
 }
 
 // unknown is what is known of a repository at first: nothing from before this process.
@@ -70,7 +71,7 @@ func (p *pulls) note(r *repository, dgst digest.Digest) {
 
 	news.Pulled[dgst] = now
 
-	if p.count > maxPullNews {
+	if p.count > p.limit {
 		p.count -= len(news.Pulled)
 		p.news[r.name] = pullTimes{Format: pullsFormat, Began: news.Began, All: now, Pulled: map[digest.Digest]minute{}}
 	}

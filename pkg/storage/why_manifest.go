@@ -29,7 +29,7 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 
 	if !v.Keep {
 		e.Then = "it is removed by a run of gc, since " + v.Reason + ", and can be brought back for " +
-			s.opts.GC.undelete().String()
+			spell(s.opts.GC.undelete())
 		s.whyNotYet(r, st, j, e)
 	}
 
