@@ -29,7 +29,7 @@ func TestPullTimesOfDirectory(t *testing.T) {
 
 	ahead := w.ahead.Load()
 	w = openGarbageIn(t, dir, policy)
-	w.ahead.Add(ahead)
+	w.wait(time.Duration(ahead) + 5*time.Hour)
 	w.collect()
 	w.Equal(w.Tags("a/b", "", -1), "pulled", "tags after a restart")
 
