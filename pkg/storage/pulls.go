@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// How often pull times are written, how many of them wait for that at the most, and when
-// the object of another process is taken over, since that has ended, or has had no news.
+// How often pull times are written, how many of them wait for that at the most, and how old
+// an object is that is taken over: its process has ended, or has not run GC since.
 const (
 	pullsEvery  = time.Minute
 	maxPullNews = 1 << 18 // some 30 MB of memory
@@ -28,9 +28,10 @@ type pulls struct {
 	replica string // names our objects
 	limit   int    // of times in news
 
-	mu    sync.Mutex // guards news and count
+	mu    sync.Mutex // guards all below
 	news  map[RepoName]pullTimes
 	count int // of times in news
+	wrote map[RepoName]bool
 
 	writing sync.Mutex // one writer of our objects at a time
 }
@@ -41,11 +42,19 @@ func newPulls(store *Store) *pulls {
 		replica = uuid.NewString()
 	}
 
-	return &pulls{store: store, replica: replica, limit: maxPullNews, news: map[RepoName]pullTimes{}}
+	return &pulls{store: store, replica: replica, limit: maxPullNews, news: map[RepoName]pullTimes{}, wrote: map[RepoName]bool{}}
 }
 
-// unknown is what is known of a repository at first: nothing from before this process.
-func (p *pulls) unknown() pullTimes { return newPullTimes(minuteOf(p.store.opened)) }
+// unknown is what is known of a repository without an object of ours: nothing from before
+// this process; nothing at all if we had written one, and somebody has removed it. p.mu is
+// held.
+func (p *pulls) unknown(name RepoName) pullTimes {
+	if p.wrote[name] {
+		return newPullTimes(minuteOf(p.store.opts.Now()))
+	}
+
+	return newPullTimes(minuteOf(p.store.opened))
+}
 
 // note says that a manifest was pulled now. Where there is more news than memory, all of
 // the repository counts as pulled.
@@ -61,7 +70,7 @@ func (p *pulls) note(r *repository, dgst digest.Digest) {
 
 	news, ok := p.news[r.name]
 	if !ok {
-		news = p.unknown()
+		news = p.unknown(r.name)
 		p.news[r.name] = news
 	}
 

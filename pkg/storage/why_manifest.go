@@ -13,6 +13,7 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 	}
 
 	e.What = "manifest"
+	j.about = e.Digest
 	p := j.decide(st)
 	v := p.manifests[e.Digest]
 
