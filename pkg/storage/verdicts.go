@@ -30,28 +30,30 @@ type judge struct {
 	about  digest.Digest                 // say why this is kept, too; "" = only what goes matters
 }
 
-// plan is what GC does with a repository: verdicts on what goes, and on what the judge was
-// asked about.
+// plan is what GC does with a repository.
 type plan struct {
-	tags      []Verdict
-	manifests map[digest.Digest]Verdict
-	order     []digest.Digest // of manifests that go: each before what it has held
-	after     *state
+	tags      []Verdict // that go
+	manifests []Verdict // that go, each before what it has held
+	after     *state    // what is left
+
+	about     Verdict   // on the manifest that the judge was asked about
+	aboutTags []Verdict // on the tags that point to it
 }
 
 // decide judges the tags, and then the manifests as they are without those that go.
 func (j *judge) decide(st *state) plan {
-	p := plan{manifests: map[digest.Digest]Verdict{}, after: st.clone()}
+	p := plan{after: st.clone()}
 
 	var ops []Op
 
 	j.judgeTags(st, func(v Verdict) {
 		if !v.Keep {
+			p.tags = append(p.tags, v)
 			ops = append(ops, Op{Kind: OpDeleteTag, Tag: v.Tag})
 		}
 
-		if !v.Keep || v.Digest == j.about {
-			p.tags = append(p.tags, v)
+		if v.Digest == j.about {
+			p.aboutTags = append(p.aboutTags, v)
 		}
 	})
 
@@ -61,12 +63,12 @@ func (j *judge) decide(st *state) plan {
 
 		j.judgeManifests(p.after, func(v Verdict) {
 			if !v.Keep {
-				p.order = append(p.order, v.Digest)
+				p.manifests = append(p.manifests, v)
 				ops = append(ops, Op{Kind: OpDeleteManifest, Digest: v.Digest})
 			}
 
-			if !v.Keep || v.Digest == j.about {
-				p.manifests[v.Digest] = v
+			if v.Digest == j.about {
+				p.about = v
 			}
 		})
 	}
