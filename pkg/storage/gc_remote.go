@@ -194,7 +194,7 @@ func (s *Store) condemn(r *repository, dgsts []digest.Digest) error {
 		}
 	}
 
-	s.condemns.observe(r.name, r.visible.Load(), s.opts.Now())
+	s.condemnations.observe(r.name, r.visible.Load(), s.opts.Now())
 
 	return nil
 }
@@ -250,7 +250,7 @@ func (run *bucketRun) freeAll(ctx context.Context, dgsts []digest.Digest) error 
 // sweepDue sweeps what was condemned by a record that this process has seen long enough
 // ago, if it is condemned by that record still and not needed, and drops old marks.
 func (s *Store) sweepDue(r *repository) error {
-	seen := s.condemns.observe(r.name, r.visible.Load(), s.opts.Now())
+	seen := s.condemnations.observe(r.name, r.visible.Load(), s.opts.Now())
 
 	for more := true; more; {
 		err := r.commit(gcUser, func(pending *state) ([]Op, error) {

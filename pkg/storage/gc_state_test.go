@@ -59,10 +59,10 @@ func TestSweptSince(t *testing.T) {
 	}
 }
 
-// TestCondemns: the time counts from when a record was seen first, and anew for a new one.
-func TestCondemns(t *testing.T) {
+// TestCondemnations: the time counts from when a record was seen first, and anew for a new one.
+func TestCondemnations(t *testing.T) {
 	one, other := digest.FromString("one"), digest.FromString("other")
-	c := &condemns{seen: map[RepoName]map[uint64]time.Time{}}
+	c := newCondemnations()
 	at := func(minutes int) time.Time { return time.Unix(int64(minutes)*60, 0) }
 
 	st := newState()

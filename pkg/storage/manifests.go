@@ -16,14 +16,8 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 	var found Descriptor
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := r.visible.Load().resolve(ref)
-		if err != nil {
-			return err
-		}
-
-		found = record.descriptor()
-
-		return s.leased(ctx, r, record.Digest, func() error {
+		return s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) error {
+			found = record.descriptor()
 			_, err := s.stat(ctx, r, record.Digest)
 
 			return manifestError(ref, err)
@@ -38,21 +32,38 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	var found Manifest
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := r.visible.Load().resolve(ref)
-		if err != nil {
-			return err
-		}
-
-		found.Descriptor = record.descriptor()
-
-		return s.leased(ctx, r, record.Digest, func() (err error) {
+		err := s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) (err error) {
+			found.Descriptor = record.descriptor()
 			found.Body, err = s.readManifest(ctx, r, record)
 
 			return manifestError(ref, err)
 		})
+		if err == nil {
+			s.pulls.note(r, found.Digest)
+		}
+
+		return err
 	})
 
 	return found, err
+}
+
+// leasedManifest calls look with the manifest that ref names, leased. It is looked for again
+// behind the lease: GC may have been removing it.
+func (s *Store) leasedManifest(ctx context.Context, r *repository, ref Reference, look func(*ManifestRecord) error) error {
+	named, err := r.visible.Load().resolve(ref)
+	if err != nil {
+		return err
+	}
+
+	return s.leased(ctx, r, named.Digest, func() error {
+		record, err := r.visible.Load().resolve(Reference{Digest: named.Digest})
+		if err != nil {
+			return err
+		}
+
+		return look(record)
+	})
 }
 
 // withReferenced calls use with the repository as ref asks for: what a tag points to may

@@ -3,8 +3,6 @@ package storage
 import (
 	"hash/maphash"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -57,38 +55,3 @@ func (n *needs) has(repo RepoName, dgst digest.Digest) bool {
 
 // hasDigest says whether any repository may need dgst.
 func (n *needs) hasDigest(dgst digest.Digest) bool { return n.has("", dgst) }
-
-// condemns are when this process has first seen the records that condemn, of each
-// repository, as far as they condemn something still.
-type condemns struct {
-	mu   sync.Mutex // guards seen
-	seen map[RepoName]map[uint64]time.Time
-}
-
-// observe notes what condemns in a state, and returns since when each record is known. The
-// answer is never changed.
-func (c *condemns) observe(repo RepoName, st *state, now time.Time) map[uint64]time.Time {
-	present := map[uint64]time.Time{}
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	st.condemned.Scan(func(_ digest.Digest, condemned mark) bool {
-		since, known := c.seen[repo][condemned.Seq]
-		if !known {
-			since = now
-		}
-
-		present[condemned.Seq] = since
-
-		return true
-	})
-
-	if len(present) == 0 {
-		delete(c.seen, repo)
-	} else {
-		c.seen[repo] = present
-	}
-
-	return present
-}
