@@ -51,7 +51,7 @@ func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Expla
 		e.keep(since.Add(s.opts.GC.Delay), "a client was told at %s that it is there", stamp(since))
 	}
 
-	info, err := s.driver.Stat(ctx, key)
+	info, err := s.find(ctx, r, st, e.Digest)
 	if isNotExist(err) {
 		if len(e.Reasons) == 0 {
 			return blobError(e.Digest, err)
@@ -66,6 +66,10 @@ func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Expla
 
 	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.opts.GC.Delay {
 		e.keep(info.Modified.Add(s.opts.GC.Delay), "its file was written at %s", stamp(info.Modified))
+	}
+
+	if !st.needs(e.Digest) {
+		s.whyNotYet(r, st, s.opts.Now(), e)
 	}
 
 	if st.isHidden(e.Digest) {

@@ -223,6 +223,34 @@ func TestCollectNamed(t *testing.T) {
 	checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
 }
 
+// TestWhy: a blob that is to go says so, and when.
+func TestWhy(t *testing.T) {
+	h := newHeap(t, newBench(t))
+	h.Push("a", "keep", "kept")
+	loose := h.Blob("a", "loose")
+
+	why := func(want string) storage.Explanation {
+		t.Helper()
+
+		e, err := h.Store.Why(t.Context(), "a", loose)
+		h.NoError(err, "why")
+		h.True(e.Kept && strings.Contains(e.String(), want), want, e.String())
+
+		return e
+	}
+
+	why("has to announce first")
+	h.wait(gcDelay)
+	h.collect()
+
+	until := why("has announced").Until
+	h.wait(until.Sub(h.opts.Now()) + time.Second)
+	h.Equal(h.collect(), 1, "freed, a second after the time that was told")
+
+	_, err := h.Store.Why(t.Context(), "a", loose)
+	h.Is(err, storage.ErrBlobUnknown, "why, when it is gone")
+}
+
 // TestSweptIsNotHeld: after the record of a sweep a repository does not hold a blob, even if
 // what said that it does is there still.
 func TestSweptIsNotHeld(t *testing.T) {
@@ -418,7 +446,8 @@ func (h *heap) stopAt(n int, do func(), meanwhile func()) bool {
 		fault.Release()
 
 		return false
-	case <-held:
+	case err := <-held:
+		h.NoError(err, "wait")
 	}
 
 	meanwhile()
