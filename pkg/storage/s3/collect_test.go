@@ -223,6 +223,38 @@ func TestCollectNamed(t *testing.T) {
 	checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
 }
 
+// TestCollectUntagged: a manifest that lost its tag goes when no replica was asked for it for
+// long enough, and its bytes after it.
+func TestCollectUntagged(t *testing.T) {
+	h := newHeap(t, newBench(t))
+	old := h.Push("a", "t", "one")
+	h.Push("a", "t", "two")
+
+	h.wait(gcDelay)
+	h.collect() // announces it
+	h.wait(gcWait)
+	h.NoError(h.fresh().Get("a", string(old.Digest)), "pull at another replica")
+
+	done, err := h.run()
+	h.NoError(err, "collect")
+	h.Equal(done.Manifests, 0, "manifests removed, when it was asked for")
+
+	h.wait(gcWait)
+
+	done, err = h.run()
+	h.NoError(err, "collect")
+	h.Equal(done.Manifests, 1, "manifests removed, later")
+	h.Is(h.fresh().Get("a", string(old.Digest)), storage.ErrManifestUnknown, "pull")
+
+	h.collectAll()
+
+	for _, key := range h.keys() {
+		h.True(!strings.HasPrefix(key, poolKey("one", "")) && !strings.Contains(key, old.Digest.Encoded()), "it is gone", key)
+	}
+
+	checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
+}
+
 // TestWhy: a blob that is to go says so, and when.
 func TestWhy(t *testing.T) {
 	h := newHeap(t, newBench(t))
