@@ -42,6 +42,8 @@ func (w *worker) list(ctx context.Context) error { return w.verifyTags(ctx, w.cl
 
 // verify looks at everything that was acknowledged, by way of each replica.
 func (w *worker) verify(ctx context.Context) error {
+	w.promised = nil // by a process that has ended
+
 	if err := w.settle(ctx); err != nil {
 		return err
 	}

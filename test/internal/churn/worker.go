@@ -26,6 +26,8 @@ type worker struct {
 	doubt   *change // sent, and never answered
 	held    *held   // an upload that is under way
 	done    map[string]int
+
+	promised *promised // an image that is to be pushed late
 }
 
 // operations are what a client does, and how often.
@@ -36,6 +38,7 @@ var operations = []struct {
 }{
 	{"push", 12, (*worker).push},
 	{"push of what is missing", 24, (*worker).pushMissing},
+	{"push long after the blobs were found", 10, (*worker).pushLate},
 	{"push with mounts", 8, (*worker).pushMounting},
 	{"tag again", 8, (*worker).retag},
 	{"attach", 6, (*worker).attach},
