@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,9 +80,15 @@ func newCrasher(t *testing.T, zot *daemon.Zot, lease time.Duration) *crasher {
 func (c *crasher) endWhileWorking(t *testing.T, end func() error, expected func(error) bool) {
 	t.Helper()
 
+	var ending atomic.Bool
+
 	worked := make(chan error, 1)
 
-	go func() { worked <- c.fleet.Run(context.WithoutCancel(t.Context()), nil, expected) }()
+	go func() {
+		worked <- c.fleet.Run(context.WithoutCancel(t.Context()), nil, func(err error) bool {
+			return ending.Load() && expected(err)
+		})
+	}()
 
 	moment := time.NewTimer(200*time.Millisecond + time.Duration(c.rng.Int64N(int64(1500*time.Millisecond))))
 	defer moment.Stop()
@@ -93,6 +100,8 @@ func (c *crasher) endWhileWorking(t *testing.T, end func() error, expected func(
 	case <-c.proc.Done():
 		t.Error("the server left by itself")
 	}
+
+	ending.Store(true)
 
 	if err := end(); err != nil {
 		t.Error(err)

@@ -25,7 +25,7 @@ const powerCuts = 10
 func TestPowerCut(t *testing.T) {
 	start := seed(t)
 	rng := rand.New(rand.NewPCG(start, 1))
-	disk := newDisk(t)
+	disk := newDisk(t, diskSize)
 	zot := &daemon.Zot{Root: filepath.Join(disk.dir, "root")}
 	d := zot.Start(t)
 	pushers := newPushers(t, zot.Addr, start)
@@ -94,7 +94,7 @@ type disk struct {
 
 const diskSize = 2 << 30 // bytes, of which few are used
 
-func newDisk(t *testing.T) *disk {
+func newDisk(t *testing.T, size int64) *disk {
 	t.Helper()
 
 	if os.Geteuid() != 0 {
@@ -108,7 +108,7 @@ func newDisk(t *testing.T) *disk {
 		t.Fatal(err)
 	}
 
-	if err := file.Truncate(diskSize); err != nil {
+	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
 

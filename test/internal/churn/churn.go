@@ -11,7 +11,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -107,12 +106,12 @@ func Disconnected(err error) bool {
 	return errors.As(err, &request) || errors.As(err, &conn) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// ServerFailed says whether the server is at fault, and says so: what is to be expected of one
-// whose disk fails.
-func ServerFailed(err error) bool {
+// Refused says whether a request was not answered, or with an error: what is to be expected of
+// a server whose disk fails.
+func Refused(err error) bool {
 	var status *wire.StatusError
 
-	return Disconnected(err) || errors.As(err, &status) && status.Status >= http.StatusInternalServerError
+	return Disconnected(err) || errors.As(err, &status)
 }
 
 // Verify holds what is served against what was acknowledged. Requests that were never
