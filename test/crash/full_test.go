@@ -59,6 +59,30 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("%d images of the filler", len(f.pushed))
 }
 
+// TestNoByteFree: another program has taken all that was free. What is deleted makes room all
+// the same.
+func TestNoByteFree(t *testing.T) {
+	disk := newDisk(t, 64<<20)
+	zot := &daemon.Zot{Root: filepath.Join(disk.dir, "root"), Storage: settings[0].storage}
+	c := newCrasher(t, zot, settings[0].lease)
+	f := &filler{c: newClient(t, zot.Addr), seed: seed(t)}
+
+	work(t, c.fleet, time.Second)
+
+	for range 100 {
+		if err := f.push(t.Context(), 100_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	disk.fill()
+	f.verify(t)
+	f.deleteHalf(t)
+	f.awaitRoom(t)
+	c.finish(t, 1)
+	f.verify(t)
+}
+
 // work has the clients work, and nothing fails.
 func work(t *testing.T, fleet *churn.Fleet, d time.Duration) {
 	t.Helper()

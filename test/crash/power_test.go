@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -152,6 +153,29 @@ func (k *disk) cut() {
 	}
 
 	if err := dir.Close(); err != nil {
+		k.t.Error(err)
+	}
+}
+
+// fill takes all the space that is free, to the last block.
+func (k *disk) fill() {
+	k.t.Helper()
+
+	file, err := os.Create(filepath.Join(k.dir, "ballast"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+
+	block := make([]byte, 4096)
+	for err == nil {
+		_, err = file.Write(block)
+	}
+
+	if !errors.Is(err, unix.ENOSPC) {
+		k.t.Fatalf("fill the disk: %v", err)
+	}
+
+	if err := file.Close(); err != nil {
 		k.t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -112,6 +113,13 @@ func Refused(err error) bool {
 	var status *wire.StatusError
 
 	return Disconnected(err) || errors.As(err, &status)
+}
+
+// ServerFailed says whether the server is at fault, and says so, or did not answer.
+func ServerFailed(err error) bool {
+	var status *wire.StatusError
+
+	return Disconnected(err) || errors.As(err, &status) && status.Status >= http.StatusInternalServerError
 }
 
 // Verify holds what is served against what was acknowledged. Requests that were never
