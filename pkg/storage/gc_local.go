@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -108,11 +109,17 @@ func (s *Store) takeAway(ctx context.Context, r *repository, dgst digest.Digest,
 // forgetHidden forgets that blobs were deleted, of which nothing is there any more. That
 // they are gone is on disk before the record that says so.
 func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[digest.Digest]bool) error {
-	var gone []digest.Digest
+	gone := map[digest.Digest]time.Time{} // and when they were deleted
 
-	for _, dgst := range r.visible.Load().hidden.Keys() {
-		if _, err := s.driver.Stat(ctx, BlobKey(r.name, dgst)); isNotExist(err) && !there[dgst] {
-			gone = append(gone, dgst)
+	st := r.visible.Load()
+	for _, dgst := range st.hidden.Keys() {
+		_, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
+		if err != nil && !isNotExist(err) {
+			return fmt.Errorf("look for a deleted blob: %w", err)
+		}
+
+		if err != nil && !there[dgst] {
+			gone[dgst], _ = st.hidden.Get(dgst)
 		}
 	}
 
@@ -127,8 +134,8 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 	return r.commit(gcUser, func(pending *state) ([]Op, error) {
 		var ops []Op
 
-		for _, dgst := range gone {
-			if pending.isHidden(dgst) {
+		for dgst, deleted := range gone {
+			if at, hidden := pending.hidden.Get(dgst); hidden && at.Equal(deleted) { // it may have come, and gone, again
 				ops = append(ops, Op{Kind: OpShowBlob, Digest: dgst})
 			}
 		}

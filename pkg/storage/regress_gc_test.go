@@ -1,0 +1,60 @@
+package storage_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/storagetest"
+)
+
+// statSpy is a driver that does something after it has looked at a key.
+type statSpy struct {
+	storage.Driver
+
+	key  string
+	then func()
+}
+
+func (s *statSpy) Stat(ctx context.Context, key string) (storage.Info, error) {
+	info, err := s.Driver.Stat(ctx, key)
+
+	if then := s.then; then != nil && key == s.key {
+		s.then = nil
+		then()
+	}
+
+	return info, err
+}
+
+// TestForgetHiddenAgain: a blob that was deleted is pushed and deleted once more while GC looks
+// whether it may forget the first deletion. The second one holds.
+func TestForgetHiddenAgain(t *testing.T) {
+	var ahead atomic.Int64
+
+	spy := &statSpy{Driver: storagetest.NewMemory().Driver(), key: storage.BlobKey("a", digestOf("blob"))}
+	w := storagetest.OpenOn(t, spy, storagetest.NewMapCache(), storage.Options{
+		Log: zerolog.Nop(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		GC:  storage.GC{Delay: time.Hour},
+	})
+
+	w.Push("a", "x", "kept")
+	w.NoError(w.DeleteBlob("a", w.Blob("a", "blob")), "delete the blob")
+	ahead.Add(int64(2 * time.Hour))
+
+	spy.then = func() {
+		w.Blob("a", "blob")
+		w.NoError(w.DeleteBlob("a", digestOf("blob")), "delete it again")
+	}
+
+	done, err := w.Store.Collect(t.Context())
+	w.NoError(err, "collect")
+	w.Equal(done.Blobs, 1, "freed")
+	w.True(spy.then == nil, "it was looked at")
+	w.Is(w.Stat("a", digestOf("blob")), storage.ErrBlobUnknown, "HEAD of what was deleted again")
+}
