@@ -73,8 +73,6 @@ func (s *Store) keepCollected(ctx context.Context) {
 	next := s.opened.Add(max(s.opts.GC.Delay, s.opts.GC.Interval))
 
 	every(ctx, min(maintainEvery, s.opts.GC.Interval), func() {
-		s.leases.expire(s.opts.GC.Delay)
-
 		if now := s.opts.Now(); now.Before(next) || !s.opts.GC.Window.has(now) {
 			return
 		}

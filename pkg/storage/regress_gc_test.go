@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -57,4 +58,19 @@ func TestForgetHiddenAgain(t *testing.T) {
 	w.Equal(done.Blobs, 1, "freed")
 	w.True(spy.then == nil, "it was looked at")
 	w.Is(w.Stat("a", digestOf("blob")), storage.ErrBlobUnknown, "HEAD of what was deleted again")
+}
+
+// TestLeasesExpire: where nothing is ever collected leases are forgotten, too.
+func TestLeasesExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := storagetest.OpenOn(t, storagetest.NewMemory().Driver(), storagetest.NewMapCache(), storage.Options{
+			Log: zerolog.Nop(), GC: storage.GC{Delay: time.Minute},
+		})
+
+		w.Blob("a", "blob")
+		w.Is(w.Stat("a", digestOf("another")), storage.ErrBlobUnknown, "HEAD")
+		w.Equal(w.Store.Leases(), 2, "leases")
+		time.Sleep(2 * time.Minute)
+		w.Equal(w.Store.Leases(), 0, "leases after gcDelay")
+	})
 }
