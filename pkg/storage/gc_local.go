@@ -43,8 +43,8 @@ func (s *Store) sweep(ctx context.Context, r *repository, done *Collected) error
 			return fmt.Errorf("list blobs: %w", err)
 		}
 
-		_, dgst, ok := SplitBlobKey(info.Key)
-		if !ok || r.visible.Load().needs(dgst) {
+		repo, dgst, ok := SplitBlobKey(info.Key)
+		if !ok || repo != r.name || r.visible.Load().needs(dgst) { // a/blobs may be a repository, too
 			continue
 		}
 

@@ -169,3 +169,16 @@ func TestCollectUploads(t *testing.T) {
 	w.IsUnknown("a", still, "the one that stood still")
 	w.Equal(w.SizeOf("a", moves), int64(5), "the one that moves")
 }
+
+// TestCollectBesideBlobs: a repository may lie in the directory of another, even in its blobs.
+func TestCollectBesideBlobs(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "x", "of a")
+	w.Push("a/blobs", "x", "of another")
+	w.Push("a/blobs/c", "x", "of a third")
+
+	w.wait(2 * delay)
+	w.Equal(w.collect(), 0, "freed")
+	w.Equal(w.Pull("a/blobs", digest.FromString("of another")), "of another", "pulled")
+	w.Equal(w.Pull("a/blobs/c", digest.FromString("of a third")), "of a third", "pulled")
+}
