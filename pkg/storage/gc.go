@@ -127,12 +127,15 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		}
 	}
 
+	rest := s.collectStrays
 	if s.remote {
-		one, err := s.collectBucket(ctx)
-		all.add(one)
-
-		failed = append(failed, err)
+		rest = s.collectBucket
 	}
+
+	one, err := rest(ctx)
+	all.add(one)
+
+	failed = append(failed, err)
 
 	s.opts.Log.Info().Int("repositories", all.Repos).Int("tags", all.Tags).Int("manifests", all.Manifests).
 		Int("forgotten", all.Forgotten).Int("kept", all.Kept).Int("blobs", all.Blobs).Int64("bytes", all.Bytes).
@@ -144,9 +147,15 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 
 // collectRepo does what can be done in one repository by itself.
 func (s *Store) collectRepo(ctx context.Context, name RepoName) (Collected, error) {
-	done := Collected{Repos: 1}
+	done, known := Collected{Repos: 1}, true
 
 	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+		if !r.visible.Load().exists() {
+			known = false // an index.json that cannot be read may name what is there
+
+			return nil
+		}
+
 		if err := s.retain(ctx, r, &done); err != nil {
 			return err
 		}
@@ -161,7 +170,7 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName) (Collected, erro
 
 		return s.dropUploads(ctx, r, &done)
 	})
-	if err != nil || s.remote {
+	if err != nil || s.remote || !known {
 		return done, err
 	}
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +25,66 @@ type RemovableLog interface {
 	//
 	// Errors: ErrConflict if there is an index.json that Refresh would tell of.
 	Remove(ctx context.Context) error
+}
+
+// StrayLister is a Driver that finds the repositories to which blobs were sent, but never a
+// manifest: they have no log.
+type StrayLister interface {
+	ListStrays(ctx context.Context) iter.Seq2[LogInfo, error]
+}
+
+// collectStrays does what collectRepo does for the repositories that the catalog does not have.
+func (s *Store) collectStrays(ctx context.Context) (Collected, error) {
+	var (
+		all    Collected
+		failed []error
+	)
+
+	lister, ok := s.driver.(StrayLister)
+	if !ok {
+		return all, nil
+	}
+
+	for stray, err := range lister.ListStrays(ctx) {
+		if err != nil {
+			failed = append(failed, fmt.Errorf("look for repositories without a manifest: %w", err))
+
+			continue
+		}
+
+		name, err := ParseRepoName(strings.TrimSuffix(stray.Prefix, "/"))
+		if err != nil {
+			continue // no client can have made it
+		}
+
+		one, err := s.collectStray(ctx, name)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
+		}
+
+		all.add(one)
+	}
+
+	return all, errors.Join(failed...)
+}
+
+func (s *Store) collectStray(ctx context.Context, name RepoName) (Collected, error) {
+	done := Collected{Repos: 1}
+
+	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+		if r.visible.Load().exists() {
+			return nil // by now
+		}
+
+		return errors.Join(s.sweep(ctx, r, &done), s.dropUploads(ctx, r, &done))
+	})
+	if err != nil {
+		return done, err
+	}
+
+	_, err = s.removeEmpty(ctx, name)
+
+	return done, err
 }
 
 // sweep removes the blobs of r that nothing needs: neither the state, nor what can be
@@ -177,7 +239,7 @@ func (s *Store) removeEmpty(ctx context.Context, name RepoName) (gone bool, err 
 		st := r.visible.Load()
 		log, ok := r.log.(RemovableLog)
 
-		if !ok || !st.exists() || st.manifests.Len()+st.burials.Len()+st.hidden.Len()+len(st.kept) > 0 {
+		if !ok || st.manifests.Len()+st.burials.Len()+st.hidden.Len()+len(st.kept) > 0 {
 			return false, nil
 		}
 
