@@ -22,7 +22,7 @@ import (
 // push; an answer is held to count for a little less, since a deletion's time is that before
 // its flush.
 const (
-	delay = 4 * time.Second
+	delay = 5 * time.Second
 	lease = 3 * time.Second
 )
 

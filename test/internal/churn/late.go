@@ -2,6 +2,7 @@ package churn
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -17,21 +18,34 @@ type promised struct {
 	wait  time.Duration
 }
 
-// pushLate asks for the blobs of an image, or pushes the manifest of the one that it asked for
-// last, when it is time. Nothing but the answers holds the blobs meanwhile.
-func (w *worker) pushLate(ctx context.Context) error {
-	switch p := w.promised; {
-	case w.opts.Lease == 0:
-		return errNothing
-	case p == nil:
-		return w.ask(ctx, w.stock.images[w.pick()])
-	case time.Since(p.asked) < p.wait:
-		return errNothing
-	default:
-		w.promised = nil
+// promisesEach is how many of them a client has at once.
+const promisesEach = 10
 
-		return w.keep(ctx, p)
+// pushLate pushes the manifest of an image whose blobs it asked for earlier, when it is time, or
+// asks for those of another one: most often one that was deleted of late. Then nothing but
+// the answers holds the blobs.
+func (w *worker) pushLate(ctx context.Context) error {
+	if w.opts.Lease == 0 {
+		return errNothing
 	}
+
+	for n, p := range w.promised {
+		if time.Since(p.asked) >= p.wait {
+			w.promised = slices.Delete(w.promised, n, n+1)
+
+			return w.keep(ctx, p)
+		}
+	}
+
+	if len(w.promised) >= promisesEach {
+		return errNothing
+	}
+
+	if len(w.deleted) > 0 && w.rng.IntN(4) > 0 {
+		return w.ask(ctx, w.stock.index[w.deleted[w.rng.IntN(len(w.deleted))]])
+	}
+
+	return w.ask(ctx, w.stock.images[w.pick()])
 }
 
 func (w *worker) ask(ctx context.Context, img *wire.Image) error {
@@ -50,7 +64,8 @@ func (w *worker) ask(ctx context.Context, img *wire.Image) error {
 		}
 	}
 
-	w.promised = &promised{img: img, asked: asked, wait: time.Duration(w.rng.Float64() * float64(w.opts.Lease))}
+	wait := time.Duration(w.rng.Float64() * float64(w.opts.Lease))
+	w.promised = append(w.promised, &promised{img, asked, wait})
 
 	return nil
 }
@@ -73,4 +88,10 @@ func (w *worker) keep(ctx context.Context, p *promised) error {
 	}
 
 	return err
+}
+
+// noteDeleted remembers the last manifests that were deleted.
+func (w *worker) noteDeleted(dgst digest.Digest) {
+	w.deleted = append(w.deleted, dgst)
+	w.deleted = w.deleted[max(0, len(w.deleted)-2*promisesEach):]
 }

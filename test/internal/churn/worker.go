@@ -27,7 +27,8 @@ type worker struct {
 	held    *held   // an upload that is under way
 	done    map[string]int
 
-	promised *promised // an image that is to be pushed late
+	promised []*promised     // images that are to be pushed late
+	deleted  []digest.Digest // the last manifests that were deleted
 }
 
 // operations are what a client does, and how often.
@@ -38,7 +39,7 @@ var operations = []struct {
 }{
 	{"push", 12, (*worker).push},
 	{"push of what is missing", 24, (*worker).pushMissing},
-	{"push long after the blobs were found", 10, (*worker).pushLate},
+	{"push long after the blobs were found", 16, (*worker).pushLate},
 	{"push with mounts", 8, (*worker).pushMounting},
 	{"tag again", 8, (*worker).retag},
 	{"attach", 6, (*worker).attach},
@@ -150,6 +151,8 @@ func (w *worker) deleteManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
+	w.noteDeleted(dgst)
 
 	return w.delete(ctx, dgst)
 }
