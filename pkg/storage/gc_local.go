@@ -144,6 +144,10 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 
 	s.forget(ctx, dgst, info.Key)
 
+	if s.holds(ctx, info.Key, info.Size) { // it was pushed again, and what was forgotten is that
+		s.remember(ctx, dgst, info.Key)
+	}
+
 	return true, errors.Join(s.durability.healed(ctx, info.Key), finish())
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 
 	"zotregistry.io/zot/pkg/storage"
@@ -73,4 +74,43 @@ func TestLeasesExpire(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		w.Equal(w.Store.Leases(), 0, "leases after gcDelay")
 	})
+}
+
+// deletingCache does something before it forgets a pair.
+type deletingCache struct {
+	*storagetest.MapCache
+
+	then func()
+}
+
+func (c *deletingCache) DeleteBlob(ctx context.Context, dgst digest.Digest, key string) error {
+	if then := c.then; then != nil {
+		c.then = nil
+		then()
+	}
+
+	return c.MapCache.DeleteBlob(ctx, dgst, key)
+}
+
+// TestCacheKnowsWhatCameAgain: a blob that is pushed just when GC has removed it is in the cache.
+func TestCacheKnowsWhatCameAgain(t *testing.T) {
+	var ahead atomic.Int64
+
+	cache := &deletingCache{MapCache: storagetest.NewMapCache()}
+	w := storagetest.OpenOn(t, storagetest.NewMemory().Driver(), cache, storage.Options{
+		Log: zerolog.Nop(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		GC:  storage.GC{Delay: time.Hour},
+	})
+
+	w.Push("a", "x", "kept")
+	w.Blob("a", "blob")
+	ahead.Add(int64(2 * time.Hour))
+
+	cache.then = func() { w.Blob("a", "blob") }
+
+	_, err := w.Store.Collect(t.Context())
+	w.NoError(err, "collect")
+	w.True(cache.then == nil, "it was forgotten")
+	w.Equal(len(w.Store.FindBlob(t.Context(), "b", digestOf("blob"))), 1, "repositories that the cache knows")
 }
