@@ -108,7 +108,7 @@ func (g *garbageFault) litter() {
 	g.T.Helper()
 
 	image := g.Push("a", "x", "kept")
-	g.kept = append(image.Blobs, image.Digest)
+	g.kept = append(slices.Clone(image.Blobs), image.Digest)
 
 	deleted := g.Push("a", "y", "of a deleted image")
 	g.NoError(g.Delete("a", string(deleted.Digest), storage.Precondition{}), "delete the image")

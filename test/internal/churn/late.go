@@ -81,10 +81,8 @@ func (w *worker) keep(ctx context.Context, p *promised) error {
 	_, tag := w.image()
 
 	err := w.put(ctx, p.img, tag)
-	if isMissing(err) && time.Since(p.asked) > w.opts.Lease {
-		w.done["manifests that were too late"]++
-
-		return nil
+	if isMissing(err) && w.excused(p.asked) {
+		return errNothing
 	}
 
 	return err

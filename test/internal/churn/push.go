@@ -49,16 +49,30 @@ func (w *worker) pushImage(ctx context.Context, img *wire.Image, tag string, bri
 		begun := time.Now()
 
 		err := w.tryImage(ctx, img, tag, bring)
-		if !isMissing(err) || w.opts.Lease == 0 || time.Since(begun) < w.opts.Lease {
+		if !isMissing(err) || !w.excused(begun) {
 			return err
 		}
-
-		w.done["blobs that were too late"]++
 
 		bring = w.send
 	}
 
-	return errors.New("five times it took longer than answers count for")
+	return errors.New("five times in a row a blob was missing, and it took longer than answers count for")
+}
+
+// excused says whether a blob may be missing of which an answer at asked said that it is there:
+// it was too long ago; or the power failed, which may have cut it short, and only the first
+// manifest that names it finds out (docs/durability.md, "Wrong bytes").
+func (w *worker) excused(asked time.Time) bool {
+	switch {
+	case w.opts.Lease > 0 && time.Since(asked) >= w.opts.Lease:
+		w.done["pushed too late"]++
+	case w.powerless:
+		w.done["cut short by a power cut"]++
+	default:
+		return false
+	}
+
+	return true
 }
 
 func (w *worker) tryImage(ctx context.Context, img *wire.Image, tag string, bring bring) error {
@@ -265,6 +279,8 @@ func (w *worker) tidy(ctx context.Context) error {
 }
 
 func (w *worker) powerFailed() {
+	w.powerless = true
+
 	if w.held != nil {
 		w.held.torn = true
 	}
