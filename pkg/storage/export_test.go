@@ -10,3 +10,9 @@ func (s *Store) Leases() int {
 
 	return len(s.leases.held)
 }
+
+// LimitPullNews sets how many pull times may wait to be written.
+func (s *Store) LimitPullNews(n int) { s.pulls.limit = n }
+
+// SetDryRun changes whether retention only says what it would do. No run is under way.
+func (s *Store) SetDryRun(dry bool) { s.opts.GC.Retention.DryRun = dry }
