@@ -37,14 +37,23 @@ func roundsOr(t *testing.T, otherwise int) int {
 	return n
 }
 
+// keepUntagged is for the model, which has manifests without a tag stay.
+var keepUntagged = map[string]any{
+	"policies": []any{map[string]any{"repositories": []string{"**"}, "deleteUntagged": false}},
+}
+
 // settings are how garbage is collected while a server is killed.
 var settings = []struct {
 	name    string
 	storage map[string]any
 	lease   time.Duration // for which an answer counts
 }{
-	{"gc all the time", map[string]any{"gcDelay": "300ms", "gcInterval": "20ms", "undelete": "0s"}, 200 * time.Millisecond},
-	{"gc every second", map[string]any{"gcDelay": "1s", "gcInterval": "1s", "undelete": "2s"}, 700 * time.Millisecond},
+	{"gc all the time", map[string]any{
+		"gcDelay": "300ms", "gcInterval": "20ms", "undelete": "0s", "retention": keepUntagged,
+	}, 200 * time.Millisecond},
+	{"gc every second", map[string]any{
+		"gcDelay": "1s", "gcInterval": "1s", "undelete": "2s", "retention": keepUntagged,
+	}, 700 * time.Millisecond},
 	{"defaults", nil, 0},
 }
 

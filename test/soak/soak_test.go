@@ -26,8 +26,14 @@ const (
 	lease = 3 * time.Second
 )
 
+// settings has manifests without a tag stay, as the model does.
 func settings() map[string]any {
-	return map[string]any{"gc": true, "gcDelay": delay.String(), "gcInterval": "1s", "undelete": "0s"}
+	return map[string]any{
+		"gc": true, "gcDelay": delay.String(), "gcInterval": "1s", "undelete": "0s",
+		"retention": map[string]any{
+			"policies": []any{map[string]any{"repositories": []string{"**"}, "deleteUntagged": false}},
+		},
+	}
 }
 
 // TestLocal: one zot on a directory.
