@@ -124,13 +124,14 @@ func (l *leases) expire(age time.Duration) {
 }
 
 // lease has GC leave alone what a client is about to be told that r holds. Whoever calls
-// it looks at what is there afterwards.
+// it looks at what is there afterwards. While a deletion is being written the state still
+// holds what it will have let go of earlier: when that was decided.
 func (s *Store) lease(ctx context.Context, r *repository, dgst digest.Digest) error {
 	if s.remote {
 		return s.renew(ctx, r, dgst)
 	}
 
-	if !r.visible.Load().holds(dgst) {
+	if r.isCommitting() || !r.visible.Load().holds(dgst) { // in this order
 		s.leases.hold(BlobKey(r.name, dgst))
 	}
 

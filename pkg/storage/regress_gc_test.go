@@ -114,3 +114,37 @@ func TestCacheKnowsWhatCameAgain(t *testing.T) {
 	w.True(cache.then == nil, "it was forgotten")
 	w.Equal(len(w.Store.FindBlob(t.Context(), "b", digestOf("blob"))), 1, "repositories that the cache knows")
 }
+
+// TestLeaseWhileDeleting: while the deletion of an image is being written, which may take long,
+// the answer about its layer is still "there", and counts from then on.
+func TestLeaseWhileDeleting(t *testing.T) {
+	var (
+		ahead atomic.Int64
+		w     *storagetest.World
+	)
+
+	slow := &spy{Driver: storagetest.NewMemory().Driver()}
+	w = storagetest.OpenOn(t, slow, storagetest.NewMapCache(), storage.Options{
+		Log: zerolog.Nop(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		GC:  storage.GC{Delay: time.Hour},
+	})
+
+	w.Push("a", "x", "kept")
+	image := w.Push("a", "y", "layer")
+	ahead.Add(int64(2 * time.Hour))
+
+	slow.onAppend = func(string, []storage.Record) {
+		slow.onAppend = nil
+
+		ahead.Add(int64(30 * time.Minute))
+		w.NoError(w.Stat("a", digestOf("layer")), "HEAD, meanwhile")
+	}
+
+	w.NoError(w.Delete("a", string(image.Digest), storage.Precondition{}), "delete the image")
+	ahead.Add(int64(45 * time.Minute))
+
+	_, err := w.Store.Collect(t.Context())
+	w.NoError(err, "collect")
+	w.NoError(tryPut(w, "a", "y", "layer"), "push of what was there 45 minutes ago")
+}
