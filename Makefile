@@ -69,11 +69,11 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas memory crash clients
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas memory crash soak clients
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas,memory ./...
+	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas,memory,soak ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -113,10 +113,32 @@ clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, 
 	@test/need.sh dockerd=docker.io docker=docker.io podman=podman buildah=buildah skopeo=skopeo
 	@$(SUITE) clients test/gotest.sh -tags clients -count=1 -timeout=15m ./test/clients
 
+# CRASH_ROUNDS=100 makes these thorough, CRASH_SEED=n repeats a run. What is not part of
+# "make test-all" prints its figures.
+CRASH := -tags crash -count=1 -timeout=120m ./test/crash
+
 .PHONY: crash
-crash: build $(STRICT) ## kill -9, power cuts and damage to the cache, on the real binary
+crash: build $(STRICT) ## kill -9, power cuts, a full disk, and damage to the cache, on the real binary
 	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
-	@$(SUITE) crash test/gotest.sh -tags crash -count=1 -timeout=15m ./test/crash
+	@$(SUITE) crash test/gotest.sh $(CRASH)
+
+.PHONY: kill
+kill: build ## of "make crash" what kills the server
+	@$(SUITE) kill $(GO) test -v $(CRASH) -run 'TestKill'
+
+.PHONY: power
+power: build ## of "make crash" what cuts the power
+	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
+	@$(SUITE) power $(GO) test -v $(CRASH) -run 'TestPower'
+
+.PHONY: full
+full: build ## of "make crash" what takes all room, or all open files
+	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
+	@$(SUITE) full $(GO) test -v $(CRASH) -run 'TestDiskFull|TestNo'
+
+.PHONY: soak
+soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a disk and in a bucket; SOAK=1h each
+	@$(SUITE) soak $(GO) test -v -tags soak -count=1 -timeout=30h ./test/soak
 
 .PHONY: remote
 remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoDB

@@ -73,12 +73,15 @@ func (z *Zot) Refused(t testing.TB, limit time.Duration) string {
 	return string(out)
 }
 
+// ConfigPath is the configuration file of a zot that was started.
+func (z *Zot) ConfigPath() string { return filepath.Join(z.dir, "config.json") }
+
 // prepare writes the configuration, and returns its path.
 func (z *Zot) prepare(t testing.TB) string {
 	t.Helper()
 	z.fill(t)
 
-	config := filepath.Join(z.dir, "config.json")
+	config := z.ConfigPath()
 	if err := os.WriteFile(config, z.config(t), 0o600); err != nil {
 		t.Fatal(err)
 	}

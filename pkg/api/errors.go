@@ -64,6 +64,9 @@ var problems = []struct {
 	{is(errTooManyTags), problem{http.StatusRequestURITooLong, "UNSUPPORTED"}},
 	{is(errTagName), problem{http.StatusBadRequest, "MANIFEST_INVALID"}},
 
+	{noRoom, problem{http.StatusInsufficientStorage, "UNKNOWN"}},
+	{noFiles, problem{http.StatusServiceUnavailable, "UNKNOWN"}},
+
 	{as[*storage.OffsetError], problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"}},
 	{as[*storage.MissingError], problem{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN"}},
 	{as[*storage.ManifestError], problem{http.StatusBadRequest, "MANIFEST_INVALID"}},
@@ -126,6 +129,12 @@ func clientGone(err error) bool {
 	return errors.Is(err, context.Canceled) || as[*sendError](err) && !sourceFault(err)
 }
 
+// noRoom says whether the disk is full, or what zot may use of it.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// noFiles says whether as many files and connections are open as may be.
+func noFiles(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+
 // sourceFault says whether bytes could not be sent because they could not be read.
 // For a file that sendfile(2) sends, the error number must tell.
 func sourceFault(err error) bool {
@@ -169,11 +178,23 @@ func writeError(w *response, r *request, err error) {
 	_ = sendJSON(w, p.status, "application/json", data)
 }
 
+// fault names a fault of ours in a word or two: what a person can mend without the log.
+func fault(p problem, err error) string {
+	switch {
+	case noRoom(err):
+		return "no space is left on the disk of the registry"
+	case noFiles(err):
+		return "the registry has too many open files"
+	default:
+		return http.StatusText(p.status)
+	}
+}
+
 // entries says what went wrong. Of our own faults the client learns only the request
 // id: messages may name files.
 func entries(p problem, id string, err error) []errorEntry {
 	if p.status >= http.StatusInternalServerError {
-		text := fmt.Sprintf("%s; the log of zot has more under request id %s", http.StatusText(p.status), id)
+		text := fmt.Sprintf("%s; the log of zot has more under request id %s", fault(p, err), id)
 
 		return []errorEntry{{Code: p.code, Message: text}}
 	}

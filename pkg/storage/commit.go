@@ -42,6 +42,14 @@ func (r *repository) commit(who string, prepare func(pending *state) ([]Op, erro
 	return c.err
 }
 
+// isCommitting says whether a batch is being appended, or waits to be.
+func (r *repository) isCommitting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	return r.committing
+}
+
 // appendAll appends batch after batch until no commit waits.
 func (r *repository) appendAll() {
 	for batch := r.take(); len(batch) > 0; batch = r.take() {

@@ -76,8 +76,6 @@ func (s *Store) keepCollected(ctx context.Context) {
 	next := s.opened.Add(max(s.opts.GC.Delay, s.opts.GC.Interval))
 
 	every(ctx, min(maintainEvery, s.opts.GC.Interval), func() {
-		s.leases.expire(s.opts.GC.Delay)
-
 		if now := s.opts.Now(); now.Before(next) || !s.opts.GC.Window.has(now) {
 			return
 		}
@@ -137,12 +135,20 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		}
 	}
 
-	if s.remote {
-		one, err := s.collectBucket(ctx, needed)
-		all.add(one)
+	var (
+		one Collected
+		err error
+	)
 
-		failed = append(failed, err)
+	if s.remote {
+		one, err = s.collectBucket(ctx, needed)
+	} else {
+		one, err = s.collectStrays(ctx)
 	}
+
+	all.add(one)
+
+	failed = append(failed, err)
 
 	s.opts.Log.Info().Int("repositories", all.Repos).Int("tags", all.Tags).Int("manifests", all.Manifests).
 		Int("forgotten", all.Forgotten).Int("kept", all.Kept).Int("blobs", all.Blobs).Int64("bytes", all.Bytes).
@@ -155,9 +161,15 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 // collectRepo does what can be done in one repository by itself. In a bucket it notes what
 // that needs.
 func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (Collected, error) {
-	done := Collected{Repos: 1}
+	done, known := Collected{Repos: 1}, true
 
 	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+		if !r.visible.Load().exists() {
+			known = false // an index.json that cannot be read may name what is there
+
+			return nil
+		}
+
 		if err := s.retain(ctx, r, &done); err != nil {
 			return err
 		}
@@ -178,7 +190,7 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 
 		return s.dropUploads(ctx, r, &done)
 	})
-	if err != nil || s.remote {
+	if err != nil || s.remote || !known {
 		return done, err
 	}
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -24,6 +27,66 @@ type RemovableLog interface {
 	Remove(ctx context.Context) error
 }
 
+// StrayLister is a Driver that finds the repositories to which blobs were sent, but never a
+// manifest: they have no log.
+type StrayLister interface {
+	ListStrays(ctx context.Context) iter.Seq2[LogInfo, error]
+}
+
+// collectStrays does what collectRepo does for the repositories that the catalog does not have.
+func (s *Store) collectStrays(ctx context.Context) (Collected, error) {
+	var (
+		all    Collected
+		failed []error
+	)
+
+	lister, ok := s.driver.(StrayLister)
+	if !ok {
+		return all, nil
+	}
+
+	for stray, err := range lister.ListStrays(ctx) {
+		if err != nil {
+			failed = append(failed, fmt.Errorf("look for repositories without a manifest: %w", err))
+
+			continue
+		}
+
+		name, err := ParseRepoName(strings.TrimSuffix(stray.Prefix, "/"))
+		if err != nil {
+			continue // no client can have made it
+		}
+
+		one, err := s.collectStray(ctx, name)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
+		}
+
+		all.add(one)
+	}
+
+	return all, errors.Join(failed...)
+}
+
+func (s *Store) collectStray(ctx context.Context, name RepoName) (Collected, error) {
+	done := Collected{Repos: 1}
+
+	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+		if r.visible.Load().exists() {
+			return nil // by now
+		}
+
+		return errors.Join(s.sweep(ctx, r, &done), s.dropUploads(ctx, r, &done))
+	})
+	if err != nil {
+		return done, err
+	}
+
+	_, err = s.removeEmpty(ctx, name)
+
+	return done, err
+}
+
 // sweep removes the blobs of r that nothing needs: neither the state, nor what can be
 // brought back, nor a client that was told of them of late. So far as that can be told, it
 // leaves alone what another program has just written: it may name it in index.json soon.
@@ -42,8 +105,8 @@ func (s *Store) sweep(ctx context.Context, r *repository, done *Collected) error
 			return fmt.Errorf("list blobs: %w", err)
 		}
 
-		_, dgst, ok := SplitBlobKey(info.Key)
-		if !ok || r.visible.Load().needs(dgst) {
+		repo, dgst, ok := SplitBlobKey(info.Key)
+		if !ok || repo != r.name || r.visible.Load().needs(dgst) { // a/blobs may be a repository, too
 			continue
 		}
 
@@ -81,6 +144,10 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 
 	s.forget(ctx, dgst, info.Key)
 
+	if s.holds(ctx, info.Key, info.Size) { // it was pushed again, and what was forgotten is that
+		s.remember(ctx, dgst, info.Key)
+	}
+
 	return true, errors.Join(s.durability.healed(ctx, info.Key), finish())
 }
 
@@ -108,11 +175,17 @@ func (s *Store) takeAway(ctx context.Context, r *repository, dgst digest.Digest,
 // forgetHidden forgets that blobs were deleted, of which nothing is there any more. That
 // they are gone is on disk before the record that says so.
 func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[digest.Digest]bool) error {
-	var gone []digest.Digest
+	gone := map[digest.Digest]time.Time{} // and when they were deleted
 
-	for _, dgst := range r.visible.Load().hidden.Keys() {
-		if _, err := s.driver.Stat(ctx, BlobKey(r.name, dgst)); isNotExist(err) && !there[dgst] {
-			gone = append(gone, dgst)
+	st := r.visible.Load()
+	for _, dgst := range st.hidden.Keys() {
+		_, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
+		if err != nil && !isNotExist(err) {
+			return fmt.Errorf("look for a deleted blob: %w", err)
+		}
+
+		if err != nil && !there[dgst] {
+			gone[dgst], _ = st.hidden.Get(dgst)
 		}
 	}
 
@@ -127,8 +200,8 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 	return r.commit(gcUser, func(pending *state) ([]Op, error) {
 		var ops []Op
 
-		for _, dgst := range gone {
-			if pending.isHidden(dgst) {
+		for dgst, deleted := range gone {
+			if at, hidden := pending.hidden.Get(dgst); hidden && at.Equal(deleted) { // it may have come, and gone, again
 				ops = append(ops, Op{Kind: OpShowBlob, Digest: dgst})
 			}
 		}
@@ -170,7 +243,7 @@ func (s *Store) removeEmpty(ctx context.Context, name RepoName) (gone bool, err 
 		st := r.visible.Load()
 		log, ok := r.log.(RemovableLog)
 
-		if !ok || !st.exists() || st.manifests.Len()+st.burials.Len()+st.hidden.Len()+len(st.kept) > 0 {
+		if !ok || st.manifests.Len()+st.burials.Len()+st.hidden.Len()+len(st.kept) > 0 {
 			return false, nil
 		}
 

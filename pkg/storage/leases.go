@@ -124,13 +124,15 @@ func (l *leases) expire(age time.Duration) {
 }
 
 // leased has GC leave alone what a client is about to be told that r holds, and then calls
-// look, which looks whether it does. In a bucket that may be more than once.
+// look, which looks whether it does. In a bucket that may be more than once. While a
+// deletion is being written the state still holds what it will have let go of earlier: when
+// that was decided.
 func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, look func() error) error {
 	if s.remote {
 		return s.renewed(ctx, r, dgst, look)
 	}
 
-	if !r.visible.Load().holds(dgst) {
+	if r.isCommitting() || !r.visible.Load().holds(dgst) { // in this order
 		s.leases.hold(BlobKey(r.name, dgst))
 	}
 

@@ -176,9 +176,8 @@ func (rs *repos) enter(name RepoName) *place {
 }
 
 func (rs *repos) load(name RepoName, p *place) {
-	defer rs.leave(name, p)
-
 	p.repo, p.err = openRepo(context.Background(), rs.store, name) // it serves many callers
+	rs.leave(name, p)                                              // before others go on: one of them may want to be alone
 	close(p.ready)
 }
 

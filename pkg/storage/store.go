@@ -131,6 +131,7 @@ func (s *Store) keepSettled(ctx context.Context) {
 		s.report("flush", s.durability.settleIdle(ctx))
 		s.report("close idle uploads", s.sessions.closeIdle(ctx, sessionIdle))
 		s.repos.evict(maxLoaded)
+		s.leases.expire(s.opts.GC.Delay)
 	})
 }
 

@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -25,7 +26,7 @@ const powerCuts = 10
 func TestPowerCut(t *testing.T) {
 	start := seed(t)
 	rng := rand.New(rand.NewPCG(start, 1))
-	disk := newDisk(t)
+	disk := newDisk(t, diskSize)
 	zot := &daemon.Zot{Root: filepath.Join(disk.dir, "root")}
 	d := zot.Start(t)
 	pushers := newPushers(t, zot.Addr, start)
@@ -94,7 +95,7 @@ type disk struct {
 
 const diskSize = 2 << 30 // bytes, of which few are used
 
-func newDisk(t *testing.T) *disk {
+func newDisk(t *testing.T, size int64) *disk {
 	t.Helper()
 
 	if os.Geteuid() != 0 {
@@ -108,7 +109,7 @@ func newDisk(t *testing.T) *disk {
 		t.Fatal(err)
 	}
 
-	if err := file.Truncate(diskSize); err != nil {
+	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
 
@@ -152,6 +153,29 @@ func (k *disk) cut() {
 	}
 
 	if err := dir.Close(); err != nil {
+		k.t.Error(err)
+	}
+}
+
+// fill takes all the space that is free, to the last block.
+func (k *disk) fill() {
+	k.t.Helper()
+
+	file, err := os.Create(filepath.Join(k.dir, "ballast"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+
+	block := make([]byte, 4096)
+	for err == nil {
+		_, err = file.Write(block)
+	}
+
+	if !errors.Is(err, unix.ENOSPC) {
+		k.t.Fatalf("fill the disk: %v", err)
+	}
+
+	if err := file.Close(); err != nil {
 		k.t.Error(err)
 	}
 }

@@ -34,6 +34,10 @@ func (l *repoLog) Append(ctx context.Context, records []storage.Record) error {
 	}
 
 	next, err := l.write(first, payload)
+	if isFull(err) && makeRoom(records) {
+		next, err = l.writeFromReserve(next, first, payload, err)
+	}
+
 	if err != nil {
 		return errors.Join(fmt.Errorf("append to log %s: %w", l.repo, err), l.withdraw(next))
 	}
@@ -92,6 +96,21 @@ func (l *repoLog) write(first uint64, payload []byte) (mark, error) {
 	}
 
 	return l.extend(payload)
+}
+
+// writeFromReserve writes a batch for which there was no room, of which next may have been
+// written.
+func (l *repoLog) writeFromReserve(next mark, first uint64, payload []byte, full error) (mark, error) {
+	for isFull(full) {
+		spent, err := l.root.spendReserve()
+		if err = errors.Join(err, l.withdraw(next)); err != nil || !spent {
+			return mark{}, errors.Join(full, err)
+		}
+
+		next, full = l.write(first, payload)
+	}
+
+	return next, full
 }
 
 // open opens the journal to append to, which Load has read.

@@ -83,7 +83,11 @@ func (l *repoLog) checkpoint(ctx context.Context, seq uint64, state, index func(
 		return err
 	}
 
-	return l.drop(seq)
+	if err := l.drop(seq); err != nil {
+		return err
+	}
+
+	return l.root.keepReserve() // what it was spent for may have made room
 }
 
 // writeTemps writes both files of a checkpoint, under other names.

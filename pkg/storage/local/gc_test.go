@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -181,4 +182,75 @@ func TestCollectUploads(t *testing.T) {
 	w.Equal(done.Uploads, 1, "dropped")
 	w.IsUnknown("a", still, "the one that stood still")
 	w.Equal(w.SizeOf("a", moves), int64(5), "the one that moves")
+}
+
+// TestCollectBesideBlobs: a repository may lie in the directory of another, even in its blobs.
+func TestCollectBesideBlobs(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "x", "of a")
+	w.Push("a/blobs", "x", "of another")
+	w.Push("a/blobs/c", "x", "of a third")
+
+	w.wait(2 * delay)
+	w.Equal(w.collect(), 0, "freed")
+	w.Equal(w.Pull("a/blobs", digest.FromString("of another")), "of another", "pulled")
+	w.Equal(w.Pull("a/blobs/c", digest.FromString("of a third")), "of a third", "pulled")
+}
+
+// TestCollectUnreadable: of a repository of which nothing is known, since its index.json cannot
+// be read, nothing is collected.
+func TestCollectUnreadable(t *testing.T) {
+	for name, content := range map[string]string{"emptied": "", "garbage": "}", "of another kind": `{"schemaVersion":9}`} {
+		t.Run(name, func(t *testing.T) {
+			dir, theirs := t.TempDir(), digest.FromString("theirs")
+			blob := filepath.Join(dir, storage.BlobKey("a", theirs))
+
+			for path, content := range map[string]string{blob: "theirs", filepath.Join(dir, "a", "index.json"): content} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			w := openGarbageIn(t, dir)
+			t.Cleanup(func() { w.NoError(w.Store.Close(context.Background()), "close") })
+
+			for w.Repos("", -1) == "" { // the catalog is made behind
+				runtime.Gosched()
+			}
+
+			for range 3 {
+				w.wait(2 * delay)
+
+				_, _ = w.Store.Collect(t.Context()) // it may say that it cannot read the repository
+			}
+
+			w.True(w.exists("a", theirs), "their blob is there")
+		})
+	}
+}
+
+// TestCollectStray: what was pushed to a repository that never got a manifest is collected
+// as well.
+func TestCollectStray(t *testing.T) {
+	w := openGarbage(t)
+	w.Push("a", "x", "kept")
+	stray := w.Blob("stray/b", "no manifest names it")
+	w.Append("stray/b", w.Start("stray/b"), 0, "bytes")
+	w.Append("a/c", w.Start("a/c"), 0, "bytes")
+
+	w.wait(delay - time.Minute)
+	w.Equal(w.collect(), 0, "freed, while clients count on it")
+	w.Equal(w.Pull("stray/b", stray), "no manifest names it", "pulled")
+
+	w.wait(2 * delay)
+	w.Equal(w.collect(), 1, "freed")
+
+	for _, dir := range []string{"stray", "a/c"} {
+		if _, err := os.Stat(filepath.Join(w.dir, dir)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the directory %s: %v", dir, err)
+		}
+	}
+
+	w.Equal(w.Repos("", -1), "a", "repositories")
+	w.MustGet("a", "x")
 }

@@ -17,15 +17,27 @@ import (
 func (r *Root) ListLogs(ctx context.Context) iter.Seq2[storage.LogInfo, error] {
 	return func(yield func(storage.LogInfo, error) bool) {
 		walk := logWalk{walk: walk{ctx: ctx, root: r.path}, yield: yield}
+		walk.wanted = walk.hasLog
 		walk.dir("")
 	}
 }
 
-// logWalk is one loop over ListLogs.
+// ListStrays is the same walk for repositories to which blobs were sent, and nothing else: there
+// are uploads, or were, and there is no log. What another program is writing has none.
+func (r *Root) ListStrays(ctx context.Context) iter.Seq2[storage.LogInfo, error] {
+	return func(yield func(storage.LogInfo, error) bool) {
+		walk := logWalk{walk: walk{ctx: ctx, root: r.path}, yield: yield}
+		walk.wanted = walk.isStray
+		walk.dir("")
+	}
+}
+
+// logWalk is one loop over ListLogs, or ListStrays.
 type logWalk struct {
 	walk
 
-	yield func(storage.LogInfo, error) bool
+	wanted func(prefix string, entries []entry) bool
+	yield  func(storage.LogInfo, error) bool
 }
 
 // dir yields the logs below prefix, and says whether to go on.
@@ -41,7 +53,7 @@ func (w *logWalk) dir(prefix string) bool {
 		return w.yield(storage.LogInfo{}, fmt.Errorf("list logs below %q: %w", prefix, err)) && w.ctx.Err() == nil
 	}
 
-	if prefix != "" && w.hasLog(prefix, entries) && !w.yield(w.info(prefix), nil) {
+	if prefix != "" && w.wanted(prefix, entries) && !w.yield(w.info(prefix), nil) {
 		return false
 	}
 
@@ -55,13 +67,15 @@ func (w *logWalk) dir(prefix string) bool {
 }
 
 func (w *logWalk) hasLog(prefix string, entries []entry) bool {
-	for _, entry := range entries {
-		if entry.name == "index.json" {
-			return true
-		}
-	}
+	return has(entries, "index.json") || exists(w.root+"/"+prefix+logDir)
+}
 
-	return exists(w.root + "/" + prefix + logDir)
+func (w *logWalk) isStray(prefix string, entries []entry) bool {
+	return has(entries, uploadsDir+"/") && !w.hasLog(prefix, entries)
+}
+
+func has(entries []entry, name string) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool { return e.name == name })
 }
 
 // info looks at the names of a log's files: a journal goes when a checkpoint covers it.

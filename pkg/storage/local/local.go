@@ -27,7 +27,7 @@ import (
 // What a root has beside repositories. Names of repositories never start so.
 const (
 	lockName   = ".zot.lock"
-	privateDir = "_zot" // root.json
+	privateDir = "_zot" // root.json, reserve
 	tempDir    = "_tmp" // files being written; emptied at start
 )
 
@@ -120,6 +120,10 @@ func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 	}
 
 	if r.id, err = r.identify(format); err != nil {
+		return err
+	}
+
+	if err := r.keepReserve(); err != nil {
 		return err
 	}
 

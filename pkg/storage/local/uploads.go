@@ -107,6 +107,10 @@ func (u *upload) Append(ctx context.Context, p []byte) error {
 	n, err := u.file.Write(p)
 	u.size += int64(n)
 
+	if isFull(err) {
+		err = errors.Join(fmt.Errorf("%w: %w", storage.ErrUploadLost, err), u.empty())
+	}
+
 	if err != nil {
 		return fmt.Errorf("append to upload %s: %w", u.key, err)
 	}
@@ -119,6 +123,14 @@ func (u *upload) Append(ctx context.Context, p []byte) error {
 	}
 
 	return nil
+}
+
+// empty drops the bytes. On a full disk those of uploads that failed would take whatever room is
+// made, until they are collected.
+func (u *upload) empty() error {
+	u.size, u.begun = 0, 0
+
+	return errors.Join(removeFile(noteFile(u.path)), u.file.Truncate(0))
 }
 
 func (u *upload) Size() int64 { return u.size }

@@ -224,6 +224,27 @@ func (f *Fault) Delete(ctx context.Context, key string) error {
 	return f.run("delete "+key, func() error { return f.inner.Delete(ctx, key) })
 }
 
+// Remove is a Delete where the driver is no storage.Remover.
+func (f *Fault) Remove(ctx context.Context, key string) (func() error, error) {
+	remover, ok := f.inner.(storage.Remover)
+	if !ok {
+		return func() error { return nil }, f.Delete(ctx, key)
+	}
+
+	var finish func() error
+
+	err := f.run("remove "+key, func() (err error) {
+		finish, err = remover.Remove(ctx, key)
+
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return func() error { return f.run("free "+key, finish) }, nil
+}
+
 func (f *Fault) Sync(ctx context.Context) error {
 	return f.run("sync", func() error { return f.inner.Sync(ctx) })
 }

@@ -151,7 +151,23 @@ func (f *Fault) OpenLog(ctx context.Context, prefix string) (storage.Log, error)
 		return nil, closeAfter(log, err)
 	}
 
-	return &faultLog{f: f, prefix: prefix, inner: log}, nil
+	faulty := &faultLog{f: f, prefix: prefix, inner: log}
+	if removable, ok := log.(storage.RemovableLog); ok {
+		return &removableFaultLog{faulty, removable}, nil
+	}
+
+	return faulty, nil
+}
+
+// removableFaultLog is a faultLog of a driver whose logs can be removed.
+type removableFaultLog struct {
+	*faultLog
+
+	removable storage.RemovableLog
+}
+
+func (l *removableFaultLog) Remove(ctx context.Context) error {
+	return l.f.run("remove log "+l.prefix, func() error { return l.removable.Remove(ctx) })
 }
 
 type faultLog struct {

@@ -35,20 +35,36 @@ func NewImage(seed uint64, layers ...int) (*Image, error) {
 		return nil, err
 	}
 
-	img := &Image{Blobs: [][]byte{config}}
+	blobs := [][]byte{config}
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24), 1})
 
 	for _, size := range layers {
 		layer := make([]byte, size)
 		_, _ = random.Read(layer) // never fails, by its documentation
-		img.Blobs = append(img.Blobs, layer)
+		blobs = append(blobs, layer)
 	}
 
-	img.Manifest, err = json.Marshal(manifestOf(img.Blobs))
-	img.Digest = digest.FromBytes(img.Manifest)
-
-	return img, err
+	return NewImageOf(nil, blobs...)
 }
+
+// NewImageOf makes an image of blobs, the config first; with a subject, if there is one,
+// it is an artifact that refers to that.
+func NewImageOf(subject *Image, blobs ...[]byte) (*Image, error) {
+	m := manifestOf(blobs)
+
+	if subject != nil {
+		m.ArtifactType = ArtifactType
+		of := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: subject.Digest, Size: int64(len(subject.Manifest))}
+		m.Subject = &of
+	}
+
+	body, err := json.Marshal(m)
+
+	return &Image{Manifest: body, Digest: digest.FromBytes(body), Blobs: blobs}, err
+}
+
+// ArtifactType is the artifact type of images that have a subject.
+const ArtifactType = "application/vnd.example.signature"
 
 func manifestOf(blobs [][]byte) v1.Manifest {
 	m := v1.Manifest{

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 var nextLink = regexp.MustCompile(`^<([^>]+)>;\s*rel="?next"?`)
@@ -39,6 +42,24 @@ func (c *Client) Catalog(ctx context.Context) ([]string, error) {
 		var page struct{ Repositories []string }
 		err := dec.Decode(&page)
 		all = append(all, page.Repositories...)
+
+		return err
+	})
+
+	return all, err
+}
+
+// Referrers lists the manifests whose subject is dgst.
+func (c *Client) Referrers(ctx context.Context, repo string, dgst digest.Digest) ([]digest.Digest, error) {
+	var all []digest.Digest
+
+	err := c.pages(ctx, c.at(repo+"/referrers/"+dgst.String()), func(dec *json.Decoder) error {
+		var page v1.Index
+		err := dec.Decode(&page)
+
+		for _, m := range page.Manifests {
+			all = append(all, m.Digest)
+		}
 
 		return err
 	})

@@ -29,6 +29,14 @@ func (c *Client) StartUpload(ctx context.Context, repo string) (*Upload, error) 
 // MountBlob asks for a blob of another repository, and says whether it was mounted. If
 // not, the session that was opened instead is left alone.
 func (c *Client) MountBlob(ctx context.Context, repo string, dgst digest.Digest, from string) (bool, error) {
+	instead, err := c.MountOrStart(ctx, repo, dgst, from)
+
+	return err == nil && instead == nil, err
+}
+
+// MountOrStart asks for a blob of another repository, and returns the session that was
+// opened instead, nil if the blob was mounted.
+func (c *Client) MountOrStart(ctx context.Context, repo string, dgst digest.Digest, from string) (instead *Upload, err error) {
 	at := c.at(repo + "/blobs/uploads/")
 	at.RawQuery = url.Values{"mount": {dgst.String()}, "from": {from}}.Encode()
 
@@ -36,10 +44,19 @@ func (c *Client) MountBlob(ctx context.Context, repo string, dgst digest.Digest,
 		method: http.MethodPost, url: at, status: []int{http.StatusCreated, http.StatusAccepted},
 	})
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 
-	return resp.StatusCode == http.StatusCreated, resp.Body.Close()
+	if err := resp.Body.Close(); err != nil || resp.StatusCode == http.StatusCreated {
+		return nil, err
+	}
+
+	loc, err := at.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		return nil, fmt.Errorf("location of POST %s: %w", at, err)
+	}
+
+	return &Upload{c: c, loc: loc}, nil
 }
 
 // At returns the same session, to be continued at another replica. The one that it was
@@ -107,6 +124,15 @@ func (u *Upload) Finish(ctx context.Context, dgst digest.Digest, rest []byte) er
 		body:   bytes.NewReader(rest),
 		status: []int{http.StatusCreated},
 	})
+
+	return err
+}
+
+// Cancel ends the session and drops its bytes.
+//
+// Errors: ErrNotFound if the session is over or was never there.
+func (u *Upload) Cancel(ctx context.Context) error {
+	_, err := u.c.exchange(ctx, request{method: http.MethodDelete, url: u.loc, status: []int{http.StatusNoContent}})
 
 	return err
 }
