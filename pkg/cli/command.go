@@ -47,6 +47,7 @@ func rootCommand(streams Streams) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.DisableSuggestions = true // they are several lines
 	root.AddCommand(serveCommand(streams), verifyCommand(streams), doctorCommand(streams), versionCommand(streams))
+	root.AddCommand(gcCommand(streams))
 
 	return root
 }
