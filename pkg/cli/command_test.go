@@ -57,12 +57,12 @@ func TestVerify(t *testing.T) {
 	inScratch(t)
 
 	Convey("verify says that a file is valid, and warns", t, func() {
-		path := mustWrite(t, "zot.json", `{"storage": {"rootDirectory": "new", "gc": true}}`)
+		path := mustWrite(t, "zot.json", `{"storage": {"rootDirectory": "new", "gcInterval": "0s"}}`)
 		out, warnings, err := runToEnd(t, "verify", path)
 
 		So(err, ShouldBeNil)
 		So(out, ShouldEqual, path+" is valid\n")
-		So(warnings, ShouldStartWith, "zot: "+path+": warning: storage.gc: ")
+		So(warnings, ShouldStartWith, "zot: "+path+": warning: storage.gcInterval: ")
 		So(exists("new"), ShouldBeFalse)
 	})
 

@@ -15,6 +15,10 @@ import (
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
 	defer s.pin(r, dgst)()
 
+	if s.remote { // its conditions settle what comes together
+		return s.settleRemote(ctx, r, dgst, up)
+	}
+
 	unlock := s.placing.lock(dgst)
 	err := s.settleBytes(ctx, r, dgst, up)
 
@@ -32,10 +36,6 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 // byte; clients look before they push, so that is rare.
 func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
 	key, size := BlobKey(r.name, dgst), session.up.Size()
-
-	if s.remote {
-		return s.settleRemote(ctx, r, dgst, session)
-	}
 
 	if s.holds(ctx, key, size) && s.verify(ctx, r, dgst) == nil {
 		s.remember(ctx, dgst, key)
@@ -192,10 +192,12 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 
 // mountBytes makes key the same bytes as another.
 func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, key string) error {
-	defer s.placing.lock(dgst)()
+	if !s.remote {
+		defer s.placing.lock(dgst)()
 
-	if !s.remote && s.holds(ctx, key, from.Size) {
-		return nil
+		if s.holds(ctx, key, from.Size) {
+			return nil
+		}
 	}
 
 	begun := s.durability.writing(key)

@@ -97,12 +97,14 @@ func (m *ManifestRecord) descriptor() Descriptor {
 // one flush is shared by all commits under way for the bytes, and one for the
 // records. In a single flush the kernel may persist the record first.
 func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, error) {
-	record, err := checkPut(&put)
+	parsed, err := checkPut(&put)
 	if err != nil {
 		return Descriptor{}, err
 	}
 
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
+		record := parsed.clone() // each look finds its own sizes and places
+
 		defer s.pin(r, slices.Collect(record.names())...)()
 
 		if err := s.checkNamed(ctx, r, record); err != nil {
@@ -127,7 +129,15 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		})
 	})
 
-	return record.descriptor(), err
+	return parsed.descriptor(), err
+}
+
+// clone copies what a look at what is named fills in.
+func (m *ManifestRecord) clone() *ManifestRecord {
+	next := *m
+	next.Blobs, next.Manifests = slices.Clone(m.Blobs), slices.Clone(m.Manifests)
+
+	return &next
 }
 
 // checkPut parses the manifest and completes put.

@@ -102,14 +102,19 @@ func (s *sessions) occupy(key string) (*session, error) {
 	return found, nil
 }
 
-// sizeOf returns how long an upload is that someone is using.
+// sizeOf returns how long an upload is that someone is using: in a bucket how much of it
+// is saved, since another process knows no more.
 func (s *sessions) sizeOf(key string) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	session := s.busy[key]
-	if session == nil {
+
+	switch {
+	case session == nil:
 		return 0, false
+	case s.driver.Remote():
+		return session.noted.Load(), true
 	}
 
 	return session.size.Load(), true
@@ -139,9 +144,9 @@ func (s *sessions) resume(ctx context.Context, key string) (*session, error) {
 	}
 
 	found := &session{
-		key: key, up: up, digester: digesterFrom(note, up.Size()), noted: note.Hashed,
-		epoch: begun,
+		key: key, up: up, digester: digesterFrom(note, up.Size()), epoch: begun,
 	}
+	found.noted.Store(note.Hashed)
 	found.size.Store(up.Size())
 
 	return found, nil
@@ -251,7 +256,7 @@ func (s *sessions) close(ctx context.Context, session *session) error {
 	defer s.free(session.key)
 
 	var err error
-	if session.up.Size() > session.noted {
+	if session.up.Size() > session.noted.Load() {
 		err = session.save(ctx)
 	}
 

@@ -21,9 +21,9 @@ type session struct {
 	key      string
 	up       Upload
 	digester *digester
-	noted    int64        // size of the upload when its hash state was last saved
+	noted    atomic.Int64 // size of the upload when its hash state was last saved
 	epoch    epoch        // when its first byte was written
-	size     atomic.Int64 // for those who only ask, while someone else appends
+	size     atomic.Int64 // for those who only ask, as noted is, while someone else appends
 	body     []byte       // all bytes, if they are few and the driver is remote
 }
 
@@ -270,7 +270,7 @@ func (session *session) expect(dst string, chunk Chunk) {
 // saveDue saves what should not be lost with this process: in a bucket whatever a client
 // is told is kept, even a client that has gone.
 func (s *Store) saveDue(ctx context.Context, session *session) error {
-	behind := session.up.Size() - session.noted
+	behind := session.up.Size() - session.noted.Load()
 	if behind < noteEvery && !(s.remote && behind > 0) {
 		return nil
 	}
@@ -294,7 +294,7 @@ func (session *session) save(ctx context.Context) error {
 		return fmt.Errorf("save hash state: %w", err)
 	}
 
-	session.noted = session.up.Size()
+	session.noted.Store(session.up.Size())
 
 	return nil
 }

@@ -194,52 +194,46 @@ func (l *repoLog) Checkpoint(ctx context.Context, seq uint64, state, _ func(io.W
 		return err
 	}
 
-	for {
-		done, err := l.nameCheckpoint(ctx, checkpointRef{seq, name})
-		if done || !errors.Is(err, storage.ErrConflict) {
-			return err
-		}
+	due, err := l.nameCheckpoint(ctx, checkpointRef{seq, name})
+	for errors.Is(err, storage.ErrConflict) {
+		due, err = l.nameCheckpoint(ctx, checkpointRef{seq, name})
 	}
+
+	for _, name := range due { // commits go on meanwhile
+		l.b.litter(l.remove(ctx, name))
+	}
+
+	return err
 }
 
-// nameCheckpoint has the head name a checkpoint, and then removes what heads of yesterday
-// have named. One that covers more is left alone.
-func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (done bool, err error) {
+// nameCheckpoint has the head name a checkpoint, and returns what heads of yesterday have
+// named: it is to be removed. So is a checkpoint if the head has one that covers more.
+func (l *repoLog) nameCheckpoint(ctx context.Context, ref checkpointRef) (due []string, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 
 	base := l.current()
 	if base.head.hasNamed(ref.Name) { // a try whose answer was lost, and others have gone on
-		return true, nil
+		return nil, nil
 	}
 
 	if base.head.covered() >= ref.Seq {
-		return true, l.b.client.delete(ctx, l.objectKey(ref.Name))
+		return []string{ref.Name}, nil
 	}
 
 	written, err := l.b.client.head(ctx, l.objectKey(ref.Name)) // by the bucket's clock
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 
 	next, due := base.head.checkpointed(ref, written.modified).swept(written.modified)
 
 	next, err = l.shelve(ctx, next)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 
-	if err := l.replace(ctx, base, next, next.Writer); err != nil {
-		return false, err
-	}
-
-	for _, name := range due {
-		if err := l.remove(ctx, name); err != nil {
-			return true, err
-		}
-	}
-
-	return true, nil
+	return due, l.replace(ctx, base, next, next.Writer)
 }
 
 // OpenIndex finds none: no other program writes into a bucket of ours.

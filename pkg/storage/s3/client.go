@@ -243,12 +243,15 @@ func (c *stallConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Write is told of as something that moves to a Read that waits for the answer meanwhile.
 func (c *stallConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
 
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+
+	return n, errors.Join(err, c.SetReadDeadline(time.Now().Add(c.limit)))
 }
 
 // doer sends what takes the server long over connections of its own.

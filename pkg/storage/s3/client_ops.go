@@ -269,6 +269,24 @@ func (c *client) list(ctx context.Context, prefix, after string, page int32) ite
 	}
 }
 
+// listDirs returns up to limit of what the keys below prefix have before the next slash,
+// with it.
+func (c *client) listDirs(ctx context.Context, prefix string, limit int) ([]string, error) {
+	out, err := c.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &c.bucket, Prefix: c.key(prefix), Delimiter: aws.String("/"), MaxKeys: aws.Int32(int32(limit)), //nolint:gosec // a few
+	})
+	if err != nil {
+		return nil, failed("list", prefix, err)
+	}
+
+	dirs := make([]string, 0, len(out.CommonPrefixes))
+	for _, dir := range out.CommonPrefixes {
+		dirs = append(dirs, strings.TrimPrefix(aws.ToString(dir.Prefix), c.prefix))
+	}
+
+	return dirs, nil
+}
+
 // signURL returns a URL that whoever has it can get the object from.
 func (c *client) signURL(ctx context.Context, key string, valid time.Duration) (string, error) {
 	signed, err := c.presign.PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &c.bucket, Key: c.key(key)},

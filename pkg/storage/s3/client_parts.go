@@ -16,6 +16,7 @@ import (
 // Limits of multipart uploads (S3 API reference, "Multipart upload limits").
 const (
 	minPart  = 5 << 20 // bytes of a part that is not the last
+	maxPart  = 5 << 30
 	maxParts = 10_000
 )
 

@@ -1,7 +1,9 @@
 package s3
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -82,5 +84,43 @@ func TestPatience(t *testing.T) {
 
 	if _, err := b.client.head(t.Context(), "a"); !errors.Is(err, errPatience) || asked.Load() != 2 {
 		t.Errorf("after %d requests, of which two take longer than it may: %v", asked.Load(), err)
+	}
+}
+
+// TestSlowBody: a server that takes a body slowly, but all the time, is waited for; and a
+// connection that was idle gives the next answer all of its time.
+func TestSlowBody(t *testing.T) {
+	const limit = 400 * time.Millisecond
+
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		for piece := make([]byte, 1<<20); ; time.Sleep(limit / 8) {
+			if _, err := io.ReadFull(r.Body, piece); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+
+	pool := newTransport(nil, limit)
+	defer pool.CloseIdleConnections()
+
+	for range 2 {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL, bytes.NewReader(make([]byte, 16<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		answer, err := pool.RoundTrip(request)
+		if err != nil {
+			t.Fatalf("a request that moved all the time: %v", err)
+		}
+
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			t.Error(err)
+		}
+
+		_ = answer.Body.Close()
+
+		time.Sleep(limit * 3 / 4)
 	}
 }

@@ -18,3 +18,18 @@ func OpenUnprobed(ctx context.Context, opts Options) (*Bucket, error) {
 
 	return b, b.makeRoot(ctx)
 }
+
+// Sizes are the sizes of all objects in the bucket, by key.
+func (b *Bucket) Sizes(ctx context.Context) (map[string]int64, error) {
+	sizes := map[string]int64{}
+
+	for object, err := range b.client.list(ctx, "", "", 0) {
+		if err != nil {
+			return nil, err
+		}
+
+		sizes[object.key] = object.size
+	}
+
+	return sizes, nil
+}

@@ -18,7 +18,7 @@ import (
 // The engine's keys are names of objects, except for those of blobs and manifests
 // (storage.BlobKey). Such a key says who holds what; where the bytes are is its place, a
 // word behind it: "pool.<generation>" for bytes that repositories share, or
-// "own.<token>" for bytes that are this repository's own.
+// "own.<seq>-<token>" for bytes that are this repository's own.
 const (
 	privatePrefix = "_zot/"
 	rootKey       = privatePrefix + "root.json"
@@ -38,7 +38,7 @@ const (
 // (docs/s3-format.md, "Deleting").
 func memberName(seq uint64) string { return fmt.Sprintf("%020d-%s", seq, newToken()) }
 
-// newToken names an object that is written once and never again: 26 characters that
+// newToken names an object that is written once and never again: 32 digits that
 // nobody else draws.
 func newToken() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
 

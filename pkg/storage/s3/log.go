@@ -344,8 +344,6 @@ func (l *repoLog) Refresh(ctx context.Context, seq uint64, since time.Time) (sto
 // it reads the checkpoint instead.
 const maxCaughtUp = 2000
 
-// Checkpoint and OpenIndex are in checkpoint.go, Append in append.go.
-
 // TookIndex has nothing to take: nobody writes an index.json into a bucket.
 func (l *repoLog) TookIndex(any) {}
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -136,20 +135,16 @@ func (b *Bucket) listMembers(ctx context.Context, blob blob, yield func(storage.
 
 // FindBlob implements storage.Finder.
 func (b *Bucket) FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error) {
+	dirs, err := b.client.listDirs(ctx, membersPrefix(dgst), limit)
+	if err != nil {
+		return nil, err
+	}
+
 	var keys []string
 
-	for member, err := range b.client.list(ctx, membersPrefix(dgst), "", int32(limit)) { //nolint:gosec // a page's
-		if err != nil {
-			return keys, err
-		}
-
-		repo, err := splitMember(dgst, member.key)
-		if key := storage.BlobKey(repo, dgst); err == nil && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
-
-		if len(keys) == limit {
-			break
+	for _, dir := range dirs {
+		if repo, err := splitMember(dgst, dir); err == nil {
+			keys = append(keys, storage.BlobKey(repo, dgst))
 		}
 	}
 

@@ -327,7 +327,7 @@ func (p *prober) copies(ctx context.Context) error {
 	return err
 }
 
-// clean removes what this probe has made, and what earlier ones have left.
+// clean removes what this probe has made.
 func (p *prober) clean(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 

@@ -6,7 +6,7 @@
 // written with a condition, and whoever loses looks again.
 //
 //	objects.go, pool.go   whole objects; equal blobs once, and who holds them
-//	upload*.go, aside.go  bytes that are still arriving; budget.go: memory for them
+//	upload*.go            bytes that are still arriving; budget.go: memory for them
 //	log.go, head.go       the log of a repository
 //	append.go, segments.go   ... and how it changes
 //	client*.go            requests: retries, conditions, errors

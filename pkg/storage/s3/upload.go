@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,6 +119,10 @@ func (u *upload) lose(err error) error {
 }
 
 func (u *upload) append(ctx context.Context, p []byte) error {
+	if u.expected > maxParts*maxPart {
+		return fmt.Errorf("%w: %d bytes are announced, S3 takes %d at most", storage.ErrSize, u.expected, int64(maxParts*maxPart))
+	}
+
 	if err := u.recall(ctx); err != nil {
 		return err
 	}
@@ -225,7 +230,10 @@ func (u *upload) begin(ctx context.Context) (err error) {
 	}
 
 	if blob, ok := parseBlob(u.dst); ok && blob.place == "" {
-		key, u.known, err = u.b.target(ctx, blob, u.expected)
+		var target string
+
+		target, u.known, err = u.b.target(ctx, blob, u.expected)
+		key = cmp.Or(target, key)
 	}
 
 	if u.known {

@@ -12,8 +12,9 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// target says where the parts of a blob are to be sent, and whether its bytes are there
-// already: then a client's proof that it has them is all that is needed.
+// target says where the parts of a blob are to be sent ("" = beside the upload), and
+// whether its bytes are there already: then a client's proof that it has them is all that
+// is needed.
 func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string, known bool, err error) {
 	if !b.opts.Dedupe {
 		return physical(blob.at(b.newOwn(blob.repo))), false, nil
@@ -35,8 +36,11 @@ func (b *Bucket) target(ctx context.Context, blob blob, size int64) (key string,
 		return "", false, err
 	}
 
-	if size < 0 || info.size != size {
-		return physical(blob.at(b.newOwn(blob.repo))), false, nil // what is there is not what it should be
+	switch {
+	case size < 0: // what is there may be it, or not
+		return "", false, nil
+	case info.size != size: // it is not what it should be
+		return physical(blob.at(b.newOwn(blob.repo))), false, nil
 	}
 
 	return key, true, nil
@@ -278,7 +282,16 @@ func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (stri
 			return err
 		}
 
-		return u.b.client.copy(ctx, key, to, size, u.b.copying()) // the generation has changed meanwhile
+		if !completed { // the generation has changed meanwhile
+			if err := u.assemble(ctx, condition{}); err != nil {
+				return err
+			}
+
+			completed = true
+			defer func() { u.b.litter(u.b.client.delete(ctx, key)) }()
+		}
+
+		return u.b.client.copy(ctx, key, to, size, u.b.copying())
 	})
 	if err == nil && !completed { // somebody else was first
 		u.b.litter(u.b.client.abort(ctx, u.sent))
