@@ -2,3 +2,6 @@ package storage
 
 // Guard returns cache as the engine uses it.
 func Guard(cache Cache, opts Options) Cache { return newGuardedCache(cache, opts) }
+
+// SetDryRun changes whether retention only says what it would do. No run is under way.
+func (s *Store) SetDryRun(dry bool) { s.opts.GC.Retention.DryRun = dry }

@@ -15,6 +15,8 @@ type GC struct {
 	Delay    time.Duration // for which what was answered last counts
 	Undelete time.Duration // for which what was deleted can be brought back
 	Window   Window        // of the day in which a run may begin; zero = any time
+
+	Retention Retention // which tags and manifests go
 }
 
 // Window is a part of the day, in UTC, from and to being since midnight. It may go over

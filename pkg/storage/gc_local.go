@@ -180,6 +180,10 @@ func (s *Store) removeEmpty(ctx context.Context, name RepoName) (gone bool, err 
 			}
 		}
 
+		if err := s.pulls.drop(ctx, r); err != nil {
+			return false, err
+		}
+
 		err := log.Remove(ctx)
 		if errors.Is(err, ErrConflict) {
 			return false, nil

@@ -44,6 +44,9 @@ func placeOf(key, placed string) string {
 // UploadKey is where an upload's bytes lie until it is finished.
 func UploadKey(repo RepoName, id string) string { return string(repo) + "/.uploads/" + id }
 
+// PullsKey is where a process, replica, keeps when manifests of a repository were pulled.
+func PullsKey(repo RepoName, replica string) string { return string(repo) + "/.pulls/" + replica }
+
 // SplitBlobKey is the inverse of BlobKey.
 func SplitBlobKey(key string) (RepoName, digest.Digest, bool) {
 	repo, rest, ok := cutLast(key, "/blobs/")

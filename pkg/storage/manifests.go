@@ -16,12 +16,8 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 	var found Descriptor
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := r.visible.Load().resolve(ref)
+		record, err := s.resolve(ctx, r, ref)
 		if err != nil {
-			return err
-		}
-
-		if err := s.lease(ctx, r, record.Digest); err != nil {
 			return err
 		}
 
@@ -39,22 +35,38 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	var found Manifest
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := r.visible.Load().resolve(ref)
+		record, err := s.resolve(ctx, r, ref)
 		if err != nil {
 			return err
 		}
 
-		if err := s.lease(ctx, r, record.Digest); err != nil {
-			return err
+		found.Descriptor = record.descriptor()
+
+		if found.Body, err = s.readManifest(ctx, r, record); err != nil {
+			return manifestError(ref, err)
 		}
 
-		found.Descriptor = record.descriptor()
-		found.Body, err = s.readManifest(ctx, r, record)
+		s.pulls.note(r, record.Digest)
 
-		return manifestError(ref, err)
+		return nil
 	})
 
 	return found, err
+}
+
+// resolve finds the manifest that ref names, and leases it. It looks again behind that: GC
+// may have been removing the manifest.
+func (s *Store) resolve(ctx context.Context, r *repository, ref Reference) (*ManifestRecord, error) {
+	record, err := r.visible.Load().resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+
+	if err := s.lease(ctx, r, record.Digest); err != nil {
+		return nil, err
+	}
+
+	return r.visible.Load().resolve(Reference{Digest: record.Digest})
 }
 
 // withReferenced calls use with the repository as ref asks for: what a tag points to may

@@ -16,6 +16,8 @@ type repository struct {
 	store *Store
 	log   Log
 
+	policy Policy // of retention
+
 	visible atomic.Pointer[state] // what readers see: durable
 
 	mu         sync.Mutex
@@ -42,7 +44,7 @@ func openRepo(ctx context.Context, store *Store, name RepoName) (*repository, er
 		return nil, fmt.Errorf("open log of %s: %w", name, err)
 	}
 
-	r := &repository{name: name, store: store, log: log}
+	r := &repository{name: name, store: store, log: log, policy: store.opts.GC.Retention.policyOf(name)}
 	r.visible.Store(newState())
 
 	if err := r.load(ctx); err != nil {

@@ -199,4 +199,10 @@ type Maintenance interface {
 	//
 	// Errors: ErrTooEarly less than GC.Delay after the start.
 	Collect(ctx context.Context) (Collected, error)
+
+	// Why says why repo keeps a manifest or a blob, or when that goes: what Collect
+	// would find now.
+	//
+	// Errors: ErrRepoUnknown; ErrBlobUnknown if nothing of that digest is there.
+	Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Explanation, error)
 }

@@ -29,19 +29,21 @@ type Store struct {
 	cache  *guardedCache
 	opts   Options
 
-	tasks      *tasks
-	durability *durability
-	catalog    *catalog
-	repos      *repos
-	sessions   *sessions
-	placing    *keyLocks
-	spare      sync.Map     // digest to the key to link to where an older one takes no more links
-	owed       owedPuts     // puts that the cache did not take
-	cachePuts  atomic.Int64 // how many blobs the cache has taken from requests
-	cacheFull  atomic.Bool  // all blobs are in the cache
-	bodies     *bodies
-	leases     *leases
-	opened     time.Time
+	tasks         *tasks
+	durability    *durability
+	catalog       *catalog
+	repos         *repos
+	sessions      *sessions
+	placing       *keyLocks
+	spare         sync.Map     // digest to the key to link to where an older one takes no more links
+	owed          owedPuts     // puts that the cache did not take
+	cachePuts     atomic.Int64 // how many blobs the cache has taken from requests
+	cacheFull     atomic.Bool  // all blobs are in the cache
+	bodies        *bodies
+	leases        *leases
+	pulls         *pulls
+	condemnations *condemnations
+	opened        time.Time
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -64,6 +66,8 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	s.leases = newLeases(opts.Now)
 	s.opened = opts.Now()
 	s.repos = newRepos(s)
+	s.pulls = newPulls(s)
+	s.condemnations = newCondemnations()
 
 	var err error
 	if s.durability, err = openDurability(ctx, driver, s.tasks, opts); err != nil {
@@ -83,6 +87,10 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		s.tasks.loop(s.keepCollected)
 	}
 
+	if opts.GC.Retention.needsPulls() {
+		s.tasks.loop(s.keepPulls)
+	}
+
 	if !s.remote { // a bucket has both by itself
 		s.tasks.loop(s.keepCacheFilled)
 		s.tasks.loop(s.keepCatalog)
@@ -99,6 +107,7 @@ func (s *Store) Close(ctx context.Context) error {
 	err := errors.Join(
 		s.durability.settle(ctx),
 		s.checkpointAll(ctx),
+		s.pulls.flush(ctx),
 		s.sessions.closeIdle(ctx, 0),
 		s.sealCache(ctx),
 	)

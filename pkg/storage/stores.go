@@ -143,6 +143,11 @@ func (s *Stores) ListReferrers(ctx context.Context, repo RepoName, query Referre
 	return s.of(repo).ListReferrers(ctx, repo, query)
 }
 
+// Why implements Maintenance.
+func (s *Stores) Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Explanation, error) {
+	return s.of(repo).Why(ctx, repo, dgst)
+}
+
 // ListRepos implements Catalog. A repository that lies in a store that it does not
 // belong to, because subPaths were changed, is not listed.
 func (s *Stores) ListRepos(ctx context.Context, after RepoName, n int) ([]RepoName, bool, error) {
