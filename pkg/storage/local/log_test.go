@@ -154,7 +154,8 @@ func TestLogFiles(t *testing.T) {
 			So(logFiles(t, root), ShouldResemble, []string{
 				".zot/checkpoint-00000000000000000003.json", ".zot/checkpoint-00000000000000000005.json",
 				".zot/history-00000000000000000001-00000000000000000002.log",
-				".zot/history-00000000000000000003-00000000000000000005.log", "index.json", "oci-layout",
+				".zot/history-00000000000000000003-00000000000000000004.log",
+				".zot/history-00000000000000000005-00000000000000000005.log", "index.json", "oci-layout",
 			})
 			wantTempEmpty(t, root)
 		})
