@@ -21,7 +21,7 @@ type memJournal struct {
 	withdrawn   int        // how often a batch that was there became void
 	checkpoints []memCheckpoint
 	history     []storage.Record // that checkpoints have dropped
-	index       *memObject // the index.json that zot itself wrote
+	index       *memObject       // the index.json that zot itself wrote
 }
 
 type memBatch struct {
