@@ -16,6 +16,9 @@ import (
 // themselves, where no process has them open.
 type Store interface {
 	storage.Maintenance
+	storage.History
+	storage.Recovery
+	storage.Purger
 }
 
 // socketName is that of the socket in a root directory.

@@ -18,6 +18,7 @@ var kinds = map[string]error{
 	"precondition":     storage.ErrPrecondition,
 	"damaged":          storage.ErrDamaged,
 	"format":           storage.ErrFormat,
+	"forgotten":        storage.ErrForgotten,
 	"too-early":        storage.ErrTooEarly,
 	"unavailable":      storage.ErrUnavailable,
 }

@@ -77,10 +77,6 @@ func (c *check) store(path string, store *config.Store) {
 
 // withoutEffect warns of keys of a store that are safe to go on without.
 func (c *check) withoutEffect(path string, store *config.Store) {
-	if c.set[path+".history"] {
-		c.ignored(path + ".history")
-	}
-
 	if store.GC && store.GCInterval == 0 {
 		c.warn(path+".gcInterval", "is 0: nothing is collected, as if gc were false")
 	}
