@@ -29,12 +29,17 @@ type garbageWorld struct {
 const (
 	delay    = time.Hour
 	undelete = 24 * time.Hour
+	history  = 720 * time.Hour
 )
 
 func openGarbage(t *testing.T) garbageWorld {
 	t.Helper()
 
-	dir := t.TempDir()
+	return openGarbageIn(t, t.TempDir())
+}
+
+func openGarbageIn(t *testing.T, dir string) garbageWorld {
+	t.Helper()
 
 	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
 	if err != nil {
@@ -45,7 +50,7 @@ func openGarbage(t *testing.T) garbageWorld {
 	w := storagetest.OpenOn(t, root, storagetest.NewMapCache(), storage.Options{
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-		GC:  storage.GC{Delay: delay, Undelete: undelete},
+		GC:  storage.GC{Delay: delay, Undelete: undelete, History: history},
 	})
 
 	g := garbageWorld{w, dir, ahead}
