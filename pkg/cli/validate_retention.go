@@ -25,14 +25,16 @@ func (c *check) retention(path string, store *config.Store) {
 		c.retentionPolicy(fmt.Sprintf("%s.policies[%d]", path, i), policy)
 	}
 
-	if len(retention.Policies) > 0 {
-		c.refuse(path+".policies", "remove it: no tag is removed yet")
-	} else {
-		c.ignored(path)
+	if !store.GC || store.GCInterval == 0 {
+		c.warn(path, "has no effect: gc, which removes what is not kept, is off")
 	}
 }
 
 func (c *check) retentionPolicy(path string, policy config.RetentionPolicy) {
+	if len(policy.Repositories) == 0 {
+		c.warn(path+".repositories", `names no repository, so the policy is for none; write ["**"] for all`)
+	}
+
 	for i, glob := range policy.Repositories {
 		c.glob(fmt.Sprintf("%s.repositories[%d]", path, i), glob)
 	}

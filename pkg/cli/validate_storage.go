@@ -107,7 +107,7 @@ func (c *check) notCollected() {
 
 		asked := c.set[path+".gc"] && store.GC
 
-		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow", ".undelete"} {
+		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow", ".undelete", ".retention"} {
 			asked = asked || c.set[path+key]
 		}
 

@@ -64,6 +64,9 @@ func bucket(keys string) string {
 	return store(`"storageDriver": {"name": "s3", "region": "r"` + keys + "}")
 }
 
+// policies is a store with one policy of retention.
+func policies(keys string) string { return store(`"retention": {"policies": [{` + keys + `}]}`) }
+
 // A row is a section with one mistake: the path of its key, and a word of what is
 // said about it.
 var rows = []struct{ section, path, text string }{
@@ -100,6 +103,11 @@ var rows = []struct{ section, path, text string }{
 	{store(`"gcTimeWindow": "22:00-25:00"`), "storage.gcTimeWindow", "no time window"},
 	{store(`"gcTimeWindow": "2:00-05:00"`), "storage.gcTimeWindow", "no time window"},
 	{store(`"gcTimeWindow": "22:00-22:00"`), "storage.gcTimeWindow", "ends when it begins"},
+	{policies(`"repositories": ["infra/[a"]`), "storage.retention.policies[0].repositories[0]", `"infra/[a" does not compile`},
+	{policies(`"keepTags": [{"patterns": ["v(.*"]}]`), "storage.retention.policies[0].keepTags[0].patterns[0]", `"v(.*" does not compile`},
+	{policies(`"keepTags": [{"pulledWithin": "-1h"}]`), "storage.retention.policies[0].keepTags[0].pulledWithin", "negative"},
+	{policies(`"keepUntagged": [{"mostRecentlyPushedCount": -1}]`), "storage.retention.policies[0].keepUntagged[0].mostRecentlyPushedCount", "negative"},
+	{store(`"retention": {"delay": "-1h", "policies": [{}]}`), "storage.retention.delay", "negative"},
 	{store(`"maxRepos": -1`), "storage.maxRepos", "negative"},
 	{store(`"maxRepos": 5`), "storage.maxRepos", "not built yet"},
 	{store(`"buffers": 0`), "storage.buffers", "is 0"},
@@ -232,14 +240,8 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 	upstream := func(keys string) string {
 		return `"extensions": {"sync": {"registries": [{"urls": ["https://a"], ` + keys + `}]}}`
 	}
-	policies := func(keys string) string { return store(`"retention": {"policies": [{` + keys + `}]}`) }
 
 	for _, row := range []struct{ section, path, text string }{
-		{policies(`"repositories": ["infra/[a"]`), "storage.retention.policies[0].repositories[0]", `"infra/[a" does not compile`},
-		{policies(`"keepTags": [{"patterns": ["v(.*"]}]`), "storage.retention.policies[0].keepTags[0].patterns[0]", `"v(.*" does not compile`},
-		{policies(`"keepTags": [{"pulledWithin": "-1h"}]`), "storage.retention.policies[0].keepTags[0].pulledWithin", "negative"},
-		{policies(`"keepUntagged": [{"mostRecentlyPushedCount": -1}]`), "storage.retention.policies[0].keepUntagged[0].mostRecentlyPushedCount", "negative"},
-		{store(`"retention": {"delay": "-1h", "policies": [{}]}`), "storage.retention.delay", "negative"},
 
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.address", "is missing"},
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.baseDN", "is missing"},
@@ -363,7 +365,9 @@ func TestWarnings(t *testing.T) {
 		{store(`"remoteCache": false, "cacheDriver": {"name": "redis", "addr": "a:1"}`), []string{"storage.remoteCache"}},
 		{store(`"remoteCache": true, "cacheDriver": {"name": "redis", "url": "redis://u:p@a:1/3?max_retries=2&addr=b:2", "db": 0}`), nil},
 		{store(`"remoteCache": true, "cacheDriver": {"name": "dynamodb", "cacheTablename": "Blobs", "versionTablename": "v"}`), nil},
-		{store(`"retention": {"dryRun": true}`), []string{"storage.retention"}},
+		{store(`"retention": {"dryRun": true, "policies": [{"repositories": ["**"]}]}`), nil},
+		{policies(`"deleteUntagged": false`), []string{"storage.retention.policies[0].repositories"}},
+		{store(`"gc": false, "retention": {"dryRun": true}`), []string{"storage.retention"}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
 		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval", "extensions.scrub"}},
 		{

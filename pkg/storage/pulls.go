@@ -11,11 +11,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// How often pull times are written, how many of them wait for that at the most, and when
-// the object of another process is taken over, since that has ended, or has had no news.
+// How often pull times are written, how many of them wait for that at the most, and how old
+// an object is that is taken over: its process has ended, or has not run GC since.
 const (
 	pullsEvery  = time.Minute
-	maxPullNews = 1 << 18 // some 30 MB
+	maxPullNews = 1 << 18 // some 30 MB of memory
 	pullsIdle   = 24 * time.Hour
 )
 
@@ -26,10 +26,12 @@ const (
 type pulls struct {
 	store   *Store
 	replica string // names our objects
+	limit   int    // of times in news
 
-	mu    sync.Mutex // guards news and count
+	mu    sync.Mutex // guards all below
 	news  map[RepoName]pullTimes
 	count int // of times in news
+	wrote map[RepoName]bool
 
 	writing sync.Mutex // one writer of our objects at a time
 }
@@ -40,11 +42,19 @@ func newPulls(store *Store) *pulls {
 		replica = uuid.NewString()
 	}
 
-	return &pulls{store: store, replica: replica, news: map[RepoName]pullTimes{}}
+	return &pulls{store: store, replica: replica, limit: maxPullNews, news: map[RepoName]pullTimes{}, wrote: map[RepoName]bool{}}
 }
 
-// unknown is what is known of a repository at first: nothing from before this process.
-func (p *pulls) unknown() pullTimes { return newPullTimes(minuteOf(p.store.opened)) }
+// unknown is what is known of a repository without an object of ours: nothing from before
+// this process; nothing at all if we had written one, and somebody has removed it. p.mu is
+// held.
+func (p *pulls) unknown(name RepoName) pullTimes {
+	if p.wrote[name] {
+		return newPullTimes(minuteOf(p.store.opts.Now()))
+	}
+
+	return newPullTimes(minuteOf(p.store.opened))
+}
 
 // note says that a manifest was pulled now. Where there is more news than memory, all of
 // the repository counts as pulled.
@@ -60,7 +70,7 @@ func (p *pulls) note(r *repository, dgst digest.Digest) {
 
 	news, ok := p.news[r.name]
 	if !ok {
-		news = p.unknown()
+		news = p.unknown(r.name)
 		p.news[r.name] = news
 	}
 
@@ -70,7 +80,7 @@ func (p *pulls) note(r *repository, dgst digest.Digest) {
 
 	news.Pulled[dgst] = now
 
-	if p.count > maxPullNews {
+	if p.count > p.limit {
 		p.count -= len(news.Pulled)
 		p.news[r.name] = pullTimes{Format: pullsFormat, Began: news.Began, All: now, Pulled: map[digest.Digest]minute{}}
 	}

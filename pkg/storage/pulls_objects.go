@@ -48,15 +48,19 @@ func (p *pulls) put(ctx context.Context, name RepoName, times pullTimes) error {
 		return fmt.Errorf("write pull times of %s: %w", name, err)
 	}
 
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.wrote[name] = true
+
 	return nil
 }
 
 // read returns the pull times of a repository: what all processes have written, and what
 // is new here.
 func (p *pulls) read(ctx context.Context, name RepoName) (pullTimes, error) {
-	all := p.unknown()
-
 	p.mu.Lock()
+	all := p.unknown(name)
 	if news, ok := p.news[name]; ok {
 		all = all.merge(news)
 	}
@@ -90,37 +94,55 @@ func (p *pulls) tend(ctx context.Context, r *repository) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
 
-	key := PullsKey(r.name, p.replica)
-
-	own, found, err := p.readOne(ctx, key)
+	own, err := p.refresh(ctx, r)
 	if err != nil {
 		return err
 	}
 
-	next := own
-	if !found {
-		next = p.unknown()
-	}
-
-	next, left, err := p.takeOver(ctx, r, next)
-	if err != nil {
+	next, left, err := p.takeOver(ctx, r, own)
+	if err != nil || len(left) == 0 {
 		return err
 	}
 
-	next = next.prune(r.visible.Load())
-	next.Format = pullsFormat // that of what could not be read is another
-
-	if !found || !next.equal(own) {
-		if err := p.put(ctx, r.name, next); err != nil {
-			return err
-		}
+	if err := p.put(ctx, r.name, next); err != nil {
+		return err
 	}
 
 	return p.deleteAll(ctx, left)
 }
 
-// takeOver adds to times what other processes have left, and says where that was.
-func (p *pulls) takeOver(ctx context.Context, r *repository, times pullTimes) (next pullTimes, left []string, err error) {
+// refresh sees to it that our object is there, young, and without manifests that are gone.
+// It comes before we list those of others: so no two processes take over each other's.
+func (p *pulls) refresh(ctx context.Context, r *repository) (pullTimes, error) {
+	key := PullsKey(r.name, p.replica)
+
+	own, found, err := p.readOne(ctx, key)
+	if err != nil {
+		return own, err
+	}
+
+	next := own
+	if !found {
+		p.mu.Lock()
+		next = p.unknown(r.name)
+		p.mu.Unlock()
+	}
+
+	next = next.prune(r.visible.Load())
+	next.Format = pullsFormat // that of what could not be read is another
+
+	if found && next.equal(own) {
+		info, err := p.store.driver.Stat(ctx, key)
+		if err == nil && p.store.opts.Now().Sub(info.Modified) < pullsIdle/2 {
+			return own, nil
+		}
+	}
+
+	return next, p.put(ctx, r.name, next)
+}
+
+// takeOver adds to times what other processes have left, and says what that was.
+func (p *pulls) takeOver(ctx context.Context, r *repository, times pullTimes) (next pullTimes, left []Info, err error) {
 	for info, err := range p.store.driver.List(ctx, PullsKey(r.name, ""), "") {
 		if err != nil {
 			return times, nil, fmt.Errorf("list pull times: %w", err)
@@ -137,7 +159,7 @@ func (p *pulls) takeOver(ctx context.Context, r *repository, times pullTimes) (n
 
 		if found {
 			times = times.merge(one)
-			left = append(left, info.Key)
+			left = append(left, info)
 		}
 	}
 
@@ -148,22 +170,36 @@ func (p *pulls) takeOver(ctx context.Context, r *repository, times pullTimes) (n
 func (p *pulls) drop(ctx context.Context, r *repository) error {
 	p.take(r.name)
 
-	var keys []string
+	p.mu.Lock()
+	delete(p.wrote, r.name)
+	p.mu.Unlock()
+
+	var all []Info
 
 	for info, err := range p.store.driver.List(ctx, PullsKey(r.name, ""), "") {
 		if err != nil {
 			return fmt.Errorf("list pull times: %w", err)
 		}
 
-		keys = append(keys, info.Key)
+		all = append(all, info)
 	}
 
-	return p.deleteAll(ctx, keys)
+	return p.deleteAll(ctx, all)
 }
 
-func (p *pulls) deleteAll(ctx context.Context, keys []string) error {
-	for _, key := range keys {
-		if err := p.store.driver.Delete(ctx, key); err != nil {
+// deleteAll deletes objects that have not been written again.
+func (p *pulls) deleteAll(ctx context.Context, objects []Info) error {
+	for _, object := range objects {
+		info, err := p.store.driver.Stat(ctx, object.Key)
+		if isNotExist(err) || err == nil && !info.Modified.Equal(object.Modified) {
+			continue
+		}
+
+		if err == nil {
+			err = p.store.driver.Delete(ctx, object.Key)
+		}
+
+		if err != nil {
 			return fmt.Errorf("delete pull times: %w", err)
 		}
 	}

@@ -83,14 +83,16 @@ func (p pullTimes) equal(other pullTimes) bool {
 //
 // Errors: ErrDamaged; ErrFormat.
 func decodePullTimes(data []byte) (pullTimes, error) {
-	p := newPullTimes(0)
-
+	var p pullTimes
 	if err := json.Unmarshal(data, &p); err != nil {
 		return pullTimes{}, fmt.Errorf("%w: pull times: %w", ErrDamaged, err)
 	}
 
-	if p.Format != pullsFormat {
+	switch {
+	case p.Format > pullsFormat:
 		return pullTimes{}, fmt.Errorf("%w: pull times of version %d", ErrFormat, p.Format)
+	case p.Format != pullsFormat || p.Began <= 0 || p.Pulled == nil:
+		return pullTimes{}, fmt.Errorf("%w: pull times lack a field", ErrDamaged)
 	}
 
 	return p, nil

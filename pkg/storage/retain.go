@@ -2,13 +2,14 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// retainAtOnce is how many manifests go in one commit. Clients that ask for one of them
-// wait for it.
+// retainAtOnce is how many tags or manifests go in one commit. Clients that ask for one of
+// these manifests wait for it; in a bucket the record goes through the head.
 const retainAtOnce = 500
 
 // judgeOf prepares to decide on a repository as things are now.
@@ -47,33 +48,36 @@ func (s *Store) retain(ctx context.Context, r *repository, done *Collected) erro
 		return nil
 	}
 
-	if err := s.retainTags(r, p, done); err != nil {
+	if err := inBatches(ctx, p.tags, func(batch []Verdict) error { return s.retainTags(r, batch, done) }); err != nil {
 		return err
 	}
 
 	if s.remote {
-		return s.retainCondemned(r, j, p, done)
+		return s.retainCondemned(ctx, r, j, p, done)
 	}
 
-	for order := p.order; len(order) > 0 && ctx.Err() == nil; order = order[min(len(order), retainAtOnce):] {
-		if err := s.retainManifests(r, p, order[:min(len(order), retainAtOnce)], done); err != nil {
+	return inBatches(ctx, p.manifests, func(batch []Verdict) error { return s.retainManifests(r, batch, done) })
+}
+
+// inBatches calls do with some of verdicts at a time, until it fails.
+func inBatches(ctx context.Context, verdicts []Verdict, do func(batch []Verdict) error) error {
+	for batch := range slices.Chunk(verdicts, retainAtOnce) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+
+		if err := do(batch); err != nil {
 			return err
 		}
 	}
 
-	return ctx.Err()
+	return nil
 }
 
 // logPlan says what would be removed.
 func (s *Store) logPlan(r *repository, p plan) {
-	for _, v := range p.tags {
-		if !v.Keep {
-			s.logVerdict(r, v, "retention would remove this")
-		}
-	}
-
-	for _, dgst := range p.order {
-		s.logVerdict(r, p.manifests[dgst], "retention would remove this")
+	for _, v := range slices.Concat(p.tags, p.manifests) {
+		s.logVerdict(r, v, "retention would remove this")
 	}
 }
 
@@ -87,15 +91,7 @@ func (s *Store) logVerdict(r *repository, v Verdict, what string) {
 }
 
 // retainTags removes the tags that go, unless they were set again since.
-func (s *Store) retainTags(r *repository, p plan, done *Collected) error {
-	var goes []Verdict
-
-	for _, v := range p.tags {
-		if !v.Keep {
-			goes = append(goes, v)
-		}
-	}
-
+func (s *Store) retainTags(r *repository, goes []Verdict, done *Collected) error {
 	removed, err := s.commitVerdicts(r, goes, func(pending *state, v Verdict) (Op, bool) {
 		entry, ok := pending.tags.Get(v.Tag)
 
@@ -108,20 +104,18 @@ func (s *Store) retainTags(r *repository, p plan, done *Collected) error {
 
 // retainManifests removes manifests that nothing holds. Who would lease one waits until
 // it is gone; one that is leased, or was pushed or held since, stays.
-func (s *Store) retainManifests(r *repository, p plan, order []digest.Digest, done *Collected) error {
-	var goes []Verdict
+func (s *Store) retainManifests(r *repository, goes []Verdict, done *Collected) error {
+	var doomed []Verdict
 
-	for _, dgst := range order {
-		spare, ok := s.leases.doom(BlobKey(r.name, dgst), s.opts.GC.Delay)
-		if !ok {
-			continue
+	for _, v := range goes {
+		if spare, ok := s.leases.doom(BlobKey(r.name, v.Digest), s.opts.GC.Delay); ok {
+			defer spare()
+
+			doomed = append(doomed, v)
 		}
-		defer spare()
-
-		goes = append(goes, p.manifests[dgst])
 	}
 
-	removed, err := s.commitVerdicts(r, goes, func(pending *state, v Verdict) (Op, bool) {
+	removed, err := s.commitVerdicts(r, doomed, func(pending *state, v Verdict) (Op, bool) {
 		return Op{Kind: OpDeleteManifest, Digest: v.Digest}, s.isLoose(pending, v)
 	})
 	done.Manifests += removed

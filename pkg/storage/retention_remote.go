@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"maps"
+	"context"
 	"sync"
 	"time"
 
@@ -28,22 +28,23 @@ func newCondemnations() *condemnations {
 
 // look notes which of the manifests that are to go are condemned, and returns since when
 // each is known to be. What is not condemned any more is forgotten.
-func (c *condemnations) look(r *repository, st *state, goes []digest.Digest, now time.Time) map[digest.Digest]sighting {
+func (c *condemnations) look(r *repository, p plan, now time.Time) map[digest.Digest]sighting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
+	st := r.visible.Load()
 	before := c.seen[r.name]
 	seen := map[digest.Digest]sighting{}
 
-	for _, dgst := range goes {
-		mark, ok := st.condemned.Get(dgst)
+	for _, v := range p.manifests {
+		mark, ok := st.condemned.Get(v.Digest)
 		if !ok {
 			continue
 		}
 
-		seen[dgst] = sighting{mark.Seq, now}
-		if known := before[dgst]; known.seq == mark.Seq {
-			seen[dgst] = known
+		seen[v.Digest] = sighting{mark.Seq, now}
+		if known := before[v.Digest]; known.seq == mark.Seq {
+			seen[v.Digest] = known
 		}
 	}
 
@@ -52,7 +53,7 @@ func (c *condemnations) look(r *repository, st *state, goes []digest.Digest, now
 		delete(c.seen, r.name)
 	}
 
-	return maps.Clone(seen)
+	return seen
 }
 
 // of returns since when a manifest is known to be condemned as it is in a state.
@@ -68,43 +69,42 @@ func (c *condemnations) of(r *repository, st *state, dgst digest.Digest) (sighti
 
 // retainCondemned removes manifests of a bucket in two steps: it condemns one, and a later
 // run removes it, if nobody has needed it for as long as any replica's answer counts.
-func (s *Store) retainCondemned(r *repository, j *judge, p plan, done *Collected) error {
-	var condemn, remove []Verdict
+func (s *Store) retainCondemned(ctx context.Context, r *repository, j *judge, p plan, done *Collected) error {
+	var fresh, due []Verdict
 
-	known := s.condemnations.look(r, r.visible.Load(), p.order, j.now)
+	known := s.condemnations.look(r, p, j.now)
 
-	for _, dgst := range p.order {
-		switch seen, ok := known[dgst]; {
+	for _, v := range p.manifests {
+		switch seen, ok := known[v.Digest]; {
 		case !ok:
-			condemn = append(condemn, p.manifests[dgst])
+			fresh = append(fresh, v)
 		case !j.now.Before(seen.at.Add(s.opts.GC.Delay + Staleness)):
-			remove = append(remove, p.manifests[dgst])
+			due = append(due, v)
 		}
 	}
 
-	if err := s.condemn(r, condemn); err != nil {
+	err := inBatches(ctx, fresh, func(batch []Verdict) error { return s.condemnManifests(r, batch) })
+	if err != nil {
 		return err
 	}
 
-	s.condemnations.look(r, r.visible.Load(), p.order, s.opts.Now())
+	s.condemnations.look(r, p, s.opts.Now())
 
-	removed, err := s.commitVerdicts(r, remove, func(pending *state, v Verdict) (Op, bool) {
-		mark, ok := pending.condemned.Get(v.Digest)
-		ok = ok && mark.Seq == known[v.Digest].seq && s.isLoose(pending, v)
+	return inBatches(ctx, due, func(batch []Verdict) error {
+		removed, err := s.commitVerdicts(r, batch, func(pending *state, v Verdict) (Op, bool) {
+			mark, condemned := pending.condemned.Get(v.Digest)
 
-		return Op{Kind: OpDeleteManifest, Digest: v.Digest}, ok
+			return Op{Kind: OpDeleteManifest, Digest: v.Digest},
+				condemned && mark.Seq == known[v.Digest].seq && s.isLoose(pending, v)
+		})
+		done.Manifests += removed
+
+		return err
 	})
-	done.Manifests += removed
-
-	return err
 }
 
-// condemn announces that manifests are to go.
-func (s *Store) condemn(r *repository, goes []Verdict) error {
-	if len(goes) == 0 {
-		return nil
-	}
-
+// condemnManifests announces that manifests are to go.
+func (s *Store) condemnManifests(r *repository, goes []Verdict) error {
 	return r.commit(gcUser, func(pending *state) ([]Op, error) {
 		var ops []Op
 

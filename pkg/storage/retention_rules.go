@@ -49,7 +49,7 @@ func (k Keep) apply(all []*candidate, now time.Time) {
 // keepWithin keeps a candidate for which at is not longer ago than within.
 func (c *candidate) keepWithin(condition string, at time.Time, within time.Duration, now time.Time) {
 	if until := at.Add(within); now.Before(until) {
-		c.kept = longer(c.kept, Reason{Text: condition + " " + within.String() + " keeps it", Until: until})
+		c.kept = longer(c.kept, Reason{Text: condition + " " + spell(within) + " keeps it", Until: until})
 	}
 }
 

@@ -248,6 +248,42 @@ func TestRetentionRace(t *testing.T) {
 	})
 }
 
+// TestRetentionLooksAgain: a tag that is pushed again while GC decides stays.
+func TestRetentionLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := openGarden(t, storagetest.NewMemory(), keepTags(rule(storage.Keep{PushedWithin: day})))
+		driver := &spy{Driver: g.memory.Driver()}
+		g.World = storagetest.OpenOn(t, driver, storagetest.NewMapCache(), g.opts)
+		g.run([]step{{100, "push", "again"}, {100, "push", "old"}})
+
+		blocked, begin := make(chan struct{}), make(chan struct{})
+		driver.onAppend = func(string, []storage.Record) {
+			driver.onAppend = nil
+
+			close(begin)
+			<-blocked
+		}
+
+		put := func(tag storage.Tag) {
+			_, err := g.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{tag}, Body: g.of["again"].Body})
+			g.NoError(err, "push "+string(tag))
+		}
+
+		go put("first")
+		<-begin
+
+		go put("again") // waits behind the first, and nobody sees it yet
+		synctest.Wait()
+
+		go func() { g.Equal(g.collect().Tags, 1, "tags that went") }()
+		synctest.Wait() // it has decided
+
+		close(blocked)
+		synctest.Wait()
+		g.Equal(g.Tags("a", "", -1), "again first", "tags that are left")
+	})
+}
+
 // TestRetentionInBucket: a manifest is condemned first, and goes when no replica can have
 // answered otherwise.
 func TestRetentionInBucket(t *testing.T) {

@@ -27,48 +27,57 @@ type judge struct {
 	policy Policy
 	pulls  pullTimes
 	since  func(digest.Digest) time.Time // when a client was told of a manifest last; zero = not of late
+	about  digest.Digest                 // say why this is kept, too; "" = only what goes matters
 }
 
 // plan is what GC does with a repository.
 type plan struct {
-	tags      []Verdict
-	manifests map[digest.Digest]Verdict
-	order     []digest.Digest // of manifests that go: each before what it has held
-	after     *state
+	tags      []Verdict // that go
+	manifests []Verdict // that go, each before what it has held
+	after     *state    // what is left
+
+	about     Verdict   // on the manifest that the judge was asked about
+	aboutTags []Verdict // on the tags that point to it
 }
 
 // decide judges the tags, and then the manifests as they are without those that go.
 func (j *judge) decide(st *state) plan {
-	p := plan{tags: j.judgeTags(st), manifests: map[digest.Digest]Verdict{}}
-	p.after = st.clone()
+	p := plan{after: st.clone()}
 
 	var ops []Op
 
-	for _, v := range p.tags {
+	j.judgeTags(st, func(v Verdict) {
 		if !v.Keep {
+			p.tags = append(p.tags, v)
 			ops = append(ops, Op{Kind: OpDeleteTag, Tag: v.Tag})
 		}
-	}
+
+		if v.Digest == j.about {
+			p.aboutTags = append(p.aboutTags, v)
+		}
+	})
 
 	for first := true; first || len(ops) > 0; first = false {
 		p.after.fold(Record{Seq: p.after.seq, Time: j.now, Ops: ops})
 		ops = nil
 
-		for _, v := range j.judgeManifests(p.after) {
-			p.manifests[v.Digest] = v
-
+		j.judgeManifests(p.after, func(v Verdict) {
 			if !v.Keep {
-				p.order = append(p.order, v.Digest)
+				p.manifests = append(p.manifests, v)
 				ops = append(ops, Op{Kind: OpDeleteManifest, Digest: v.Digest})
 			}
-		}
+
+			if v.Digest == j.about {
+				p.about = v
+			}
+		})
 	}
 
 	return p
 }
 
 // verdict is that something is kept for a reason, or that it goes.
-func (c *candidate) verdict(kept Reason, goes string) Verdict {
+func (c candidate) verdict(kept Reason, goes string) Verdict {
 	v := Verdict{Tag: c.tag, Digest: c.digest, Keep: kept.Text != "", Reason: kept.Text, Until: kept.Until, time: c.pushed}
 	if !v.Keep {
 		v.Reason = goes
@@ -77,19 +86,18 @@ func (c *candidate) verdict(kept Reason, goes string) Verdict {
 	return v
 }
 
-func (j *judge) judgeTags(st *state) []Verdict {
-	var (
-		verdicts []Verdict
-		all      []*candidate
-	)
+func (j *judge) judgeTags(st *state, yield func(Verdict)) {
+	var all []*candidate
 
 	st.tags.Scan(func(tag Tag, entry tagEntry) bool {
-		c := &candidate{tag: tag, digest: entry.Digest, pushed: entry.Time, pulled: j.pulls.of(entry.Digest, entry.Time)}
+		c := candidate{tag: tag, digest: entry.Digest, pushed: entry.Time, pulled: j.pulls.of(entry.Digest, entry.Time)}
 
 		if subject := subjectOf(tag); subject != "" {
-			verdicts = append(verdicts, j.judgeReferrerTag(st, c, subject))
+			yield(j.judgeReferrerTag(st, c, subject))
+		} else if len(j.policy.KeepTags) == 0 {
+			yield(c.verdict(Reason{Text: "no policy removes tags here"}, ""))
 		} else {
-			all = append(all, c)
+			all = append(all, &c)
 		}
 
 		return true
@@ -100,18 +108,8 @@ func (j *judge) judgeTags(st *state) []Verdict {
 	}
 
 	for _, c := range all {
-		verdicts = append(verdicts, j.judgeTag(c))
+		yield(c.verdict(longer(c.kept, j.young("it was pushed", c.pushed)), "no rule of keepTags keeps it"))
 	}
-
-	return verdicts
-}
-
-func (j *judge) judgeTag(c *candidate) Verdict {
-	if len(j.policy.KeepTags) == 0 {
-		return c.verdict(Reason{Text: "no policy removes tags here"}, "")
-	}
-
-	return c.verdict(longer(c.kept, j.young("it was pushed", c.pushed)), "no rule of keepTags keeps it")
 }
 
 // young is the reason that something has happened less than the delay ago.
@@ -126,7 +124,7 @@ func (j *judge) young(what string, at time.Time) Reason {
 
 // judgeReferrerTag judges a tag that takes the place of a subject. No rule of keepTags is
 // about it: who keeps an image keeps its signatures.
-func (j *judge) judgeReferrerTag(st *state, c *candidate, subject digest.Digest) Verdict {
+func (j *judge) judgeReferrerTag(st *state, c candidate, subject digest.Digest) Verdict {
 	if _, ok := st.manifests.Get(subject); ok {
 		return c.verdict(Reason{Text: "manifest " + string(subject) + ", which its name is about, is there"}, "")
 	}
@@ -162,24 +160,26 @@ func subjectOf(tag Tag) digest.Digest {
 	return dgst
 }
 
-func (j *judge) judgeManifests(st *state) []Verdict {
-	var (
-		verdicts []Verdict
-		untagged []*candidate
-	)
+func (j *judge) judgeManifests(st *state, yield func(Verdict)) {
+	var untagged []*candidate
 
 	st.manifests.Scan(func(_ digest.Digest, record *ManifestRecord) bool {
-		c := &candidate{digest: record.Digest, pushed: record.Pushed, pulled: j.pulls.of(record.Digest, record.Pushed)}
+		held := st.holdsManifest(record)
+		if held && record.Digest != j.about { // nearly all
+			return true
+		}
 
-		switch holder := st.holderOf(record); {
-		case holder != "":
-			verdicts = append(verdicts, c.verdict(Reason{Text: holder}, ""))
+		c := candidate{digest: record.Digest, pushed: record.Pushed, pulled: j.pulls.of(record.Digest, record.Pushed)}
+
+		switch {
+		case held:
+			yield(c.verdict(Reason{Text: st.holderOf(record)}, ""))
 		case len(st.kept) > 0:
-			verdicts = append(verdicts, c.verdict(Reason{Text: "another program's index.json, which zot cannot read whole, may name it"}, ""))
+			yield(c.verdict(Reason{Text: "another program's index.json, which zot cannot read whole, may name it"}, ""))
 		case record.Subject != "":
-			verdicts = append(verdicts, j.judgeReferrer(c, record))
+			yield(j.judgeReferrer(c, record))
 		default:
-			untagged = append(untagged, c)
+			untagged = append(untagged, &c)
 		}
 
 		return true
@@ -191,18 +191,12 @@ func (j *judge) judgeManifests(st *state) []Verdict {
 
 	for _, c := range untagged {
 		record, _ := st.manifests.Get(c.digest)
-		verdicts = append(verdicts, j.judgeUntagged(c, record))
+		yield(j.judgeUntagged(*c, record))
 	}
-
-	return verdicts
 }
 
-// holderOf says what holds a manifest, for people; "" if nothing does.
+// holderOf says to people what holds a manifest that is held.
 func (s *state) holderOf(record *ManifestRecord) string {
-	if !s.holdsManifest(record) {
-		return ""
-	}
-
 	if tags := s.tagsOf(record.Digest); len(tags) > 0 {
 		return "tag " + string(tags[0]) + " points to it"
 	}
@@ -215,7 +209,7 @@ func (s *state) holderOf(record *ManifestRecord) string {
 }
 
 // judgeReferrer judges a manifest whose subject is not there, and that nothing holds.
-func (j *judge) judgeReferrer(c *candidate, record *ManifestRecord) Verdict {
+func (j *judge) judgeReferrer(c candidate, record *ManifestRecord) Verdict {
 	if !j.policy.DeleteReferrers {
 		return c.verdict(Reason{Text: "its subject is not there, but deleteReferrers is not set"}, "")
 	}
@@ -223,7 +217,7 @@ func (j *judge) judgeReferrer(c *candidate, record *ManifestRecord) Verdict {
 	return c.verdict(j.recent(record), "its subject is not there")
 }
 
-func (j *judge) judgeUntagged(c *candidate, record *ManifestRecord) Verdict {
+func (j *judge) judgeUntagged(c candidate, record *ManifestRecord) Verdict {
 	if !j.policy.DeleteUntagged {
 		return c.verdict(Reason{Text: "deleteUntagged is false"}, "")
 	}

@@ -73,6 +73,19 @@ func (r Reason) String() string {
 // stamp is a moment as people read it.
 func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
+// spell is a duration as people write it: "24h", not "24h0m0s".
+func spell(d time.Duration) string {
+	text := d.String()
+
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+
+	return text
+}
+
 // Why implements Maintenance.
 func (s *Store) Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Explanation, error) {
 	e := Explanation{Repo: repo, Digest: dgst, Reasons: []Reason{}}
@@ -91,6 +104,10 @@ func (s *Store) Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Exp
 	})
 
 	e.sum()
+
+	if s.opts.GC.Interval == 0 && e.Then != "" {
+		e.Then += " (none comes by itself, since gc is off)"
+	}
 
 	return e, err
 }

@@ -13,13 +13,14 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 	}
 
 	e.What = "manifest"
+	j.about = e.Digest
 	p := j.decide(st)
-	v := p.manifests[e.Digest]
+	v := p.about
+	e.Tags = p.aboutTags
 
-	for _, tag := range p.tags {
-		if tag.Digest == e.Digest {
-			e.Tags = append(e.Tags, tag)
-			e.keepTag(tag)
+	for _, tag := range e.Tags {
+		if tag.Keep {
+			e.keep(tag.Until, "tag %s points to it: %s", tag.Tag, tag.Reason)
 		}
 	}
 
@@ -29,7 +30,7 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 
 	if !v.Keep {
 		e.Then = "it is removed by a run of gc, since " + v.Reason + ", and can be brought back for " +
-			s.opts.GC.undelete().String()
+			spell(s.opts.GC.undelete())
 		s.whyNotYet(r, st, j, e)
 	}
 
@@ -38,13 +39,6 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 	}
 
 	return nil
-}
-
-// keepTag adds that a tag keeps the manifest, or what will become of the tag.
-func (e *Explanation) keepTag(v Verdict) {
-	if v.Keep {
-		e.keep(v.Until, "tag %s points to it: %s", v.Tag, v.Reason)
-	}
 }
 
 // keepHeld adds what holds the manifest in a state.

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -35,10 +36,14 @@ const (
 func openGarbage(t *testing.T) garbageWorld {
 	t.Helper()
 
-	return openGarbageIn(t, t.TempDir())
+	g := openGarbageIn(t, t.TempDir())
+	t.Cleanup(func() { g.NoError(g.Store.Close(context.Background()), "close") })
+
+	return g
 }
 
-func openGarbageIn(t *testing.T, dir string) garbageWorld {
+// openGarbageIn opens a directory; the caller closes the store.
+func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbageWorld {
 	t.Helper()
 
 	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
@@ -47,13 +52,19 @@ func openGarbageIn(t *testing.T, dir string) garbageWorld {
 	}
 
 	ahead := new(atomic.Int64)
-	w := storagetest.OpenOn(t, root, storagetest.NewMapCache(), storage.Options{
+
+	store, err := storage.Open(t.Context(), root, storagetest.NewMapCache(), storage.Options{
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-		GC:  storage.GC{Delay: delay, Undelete: undelete, History: history},
+		GC: storage.GC{
+			Delay: delay, Undelete: undelete, History: history, Retention: storage.Retention{Policies: policies},
+		},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 
-	g := garbageWorld{w, dir, ahead}
+	g := garbageWorld{&storagetest.World{T: t, Driver: root, Store: store}, dir, ahead}
 	g.wait(2 * delay) // after a start
 
 	return g

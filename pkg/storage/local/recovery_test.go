@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -83,13 +84,13 @@ func TestUndeleteBesideCollect(t *testing.T) {
 func TestHistoryIsDropped(t *testing.T) {
 	dir := t.TempDir()
 
-	t.Run("an earlier process", func(t *testing.T) { // it writes a checkpoint at its end
-		w := openGarbageIn(t, dir)
-		w.Push("a", "x", "one")
-		w.Push("a", "x", "two")
-	})
-
 	w := openGarbageIn(t, dir)
+	w.Push("a", "x", "one")
+	w.Push("a", "x", "two")
+	w.NoError(w.Store.Close(t.Context()), "close, which writes a checkpoint")
+
+	w = openGarbageIn(t, dir)
+	t.Cleanup(func() { w.NoError(w.Store.Close(context.Background()), "close") })
 	w.collect()
 
 	events, _, err := w.Store.TagHistory(t.Context(), "a", "x", 0, -1)

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zotregistry.io/zot/pkg/storage"
 )
 
 // Remove makes that nothing is at key, with a rename. The bytes go when finish is called,
@@ -72,7 +75,9 @@ func (l *repoLog) removeDirs() error {
 		return err
 	}
 
-	for _, dir := range append(algorithms, l.repo+"/blobs", l.repo+"/"+uploadsDir) {
+	pulls := l.repo + strings.TrimSuffix(storage.PullsKey("", ""), "/")
+
+	for _, dir := range append(algorithms, l.repo+"/blobs", l.repo+"/"+uploadsDir, pulls) {
 		if err := removeDir(dir); err != nil {
 			return err
 		}
