@@ -77,6 +77,10 @@ func (c *check) store(path string, store *config.Store) {
 
 // withoutEffect warns of keys of a store that are safe to go on without.
 func (c *check) withoutEffect(path string, store *config.Store) {
+	if c.set[path+".history"] && !store.GC {
+		c.warn(path+".history", "has no effect where gc is false: all history is kept")
+	}
+
 	if store.GC && store.GCInterval == 0 {
 		c.warn(path+".gcInterval", "is 0: nothing is collected, as if gc were false")
 	}
