@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// ErrNobody: no process serves the root.
+// ErrNobody says that no process serves the root.
 var ErrNobody = errors.New("no zot serves here")
 
 // Client asks the process that serves a root. It may be used concurrently. Close lets go

@@ -13,7 +13,7 @@ import (
 func parseDigested(arg string) (storage.RepoName, digest.Digest, error) {
 	name, hash, ok := strings.Cut(arg, "@")
 	if !ok {
-		return "", "", fmt.Errorf("%q is not <repository>@<digest>, as alpine@sha256:...", arg)
+		return "", "", fmt.Errorf("%q is not of the form <repository>@<digest>", arg)
 	}
 
 	repo, err := storage.ParseRepoName(name)
@@ -30,7 +30,7 @@ func parseDigested(arg string) (storage.RepoName, digest.Digest, error) {
 func parseTagged(arg string) (storage.RepoName, storage.Tag, error) {
 	name, word, ok := strings.Cut(arg, ":")
 	if !ok {
-		return "", "", fmt.Errorf("%q is not <repository>:<tag>, as alpine:latest", arg)
+		return "", "", fmt.Errorf("%q is not of the form <repository>:<tag>", arg)
 	}
 
 	repo, err := storage.ParseRepoName(name)
