@@ -93,8 +93,8 @@ func TestPurgeBesideReplica(t *testing.T) {
 // purgeBeside purges a layer when a push of it makes its n-th request, and says whether it
 // made so many.
 func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
-	repo := storage.RepoName(fmt.Sprint("r", n))
-	purger.Push(repo, "other", shared)
+	repo, layer := storage.RepoName(fmt.Sprint("r", n)), fmt.Sprint(shared, n) // that nobody else holds
+	purger.Push(repo, "other", layer)
 
 	requests := 0
 	hold := p.bench.proxy.Inject(faultproxy.Rule{Kind: faultproxy.Hold, Times: 1, Match: func(faultproxy.Request) bool {
@@ -110,7 +110,7 @@ func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
 	defer cancel()
 
 	go func() {
-		_, err := p.TryPush(repo, "x", shared)
+		_, err := p.TryPush(repo, "x", layer)
 		pushed <- err
 	}()
 	go func() { reached <- hold.Await(ctx, 1) }()
@@ -120,7 +120,7 @@ func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
 	select {
 	case err = <-pushed:
 	case <-reached:
-		mustPurgeFrom(purger, repo)
+		mustPurgeFrom(purger, repo, digest.FromString(layer))
 		hold.Release()
 
 		err, more = <-pushed, true
@@ -132,7 +132,7 @@ func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
 	}
 
 	if purger.Get(repo, "x") == nil {
-		purger.Equal(purger.Pull(repo, sharedDigest), shared, fmt.Sprint("the layer, purged at request ", n))
+		purger.Equal(purger.Pull(repo, digest.FromString(layer)), layer, fmt.Sprint("the layer, purged at request ", n))
 	} else if err == nil && !more {
 		p.T.Error("a push that was not disturbed is not there")
 	}
@@ -140,11 +140,11 @@ func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
 	return more
 }
 
-// mustPurgeFrom purges the layer from one repository.
-func mustPurgeFrom(w *storagetest.World, repo storage.RepoName) {
+// mustPurgeFrom purges from one repository.
+func mustPurgeFrom(w *storagetest.World, repo storage.RepoName, dgst digest.Digest) {
 	w.T.Helper()
 
-	_, err := w.Store.Purge(w.T.Context(), repo, sharedDigest, storage.PurgeOptions{Force: true}, "admin")
+	_, err := w.Store.Purge(w.T.Context(), repo, dgst, storage.PurgeOptions{Force: true}, "admin")
 	w.NoError(err, "purge")
 }
 
