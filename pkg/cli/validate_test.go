@@ -242,7 +242,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 	}
 
 	for _, row := range []struct{ section, path, text string }{
-
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.address", "is missing"},
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.baseDN", "is missing"},
 		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.userAttribute", "is missing"},

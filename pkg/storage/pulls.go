@@ -112,11 +112,16 @@ func (p *pulls) giveBack(name RepoName, news pullTimes) {
 	p.count += len(news.Pulled)
 }
 
-// flush writes all news.
+// flush writes all news. An older object would say that there was no pull, so they go to
+// disk together.
 func (p *pulls) flush(ctx context.Context) error {
 	p.mu.Lock()
 	names := maps.Clone(p.news)
 	p.mu.Unlock()
+
+	if len(names) == 0 {
+		return nil
+	}
 
 	var failed []error
 
@@ -126,7 +131,7 @@ func (p *pulls) flush(ctx context.Context) error {
 		}))
 	}
 
-	return errors.Join(failed...)
+	return errors.Join(append(failed, p.store.durability.flush(ctx))...)
 }
 
 // write adds the news of a repository to our object of it. A repository that is gone has

@@ -29,10 +29,7 @@ func (g gardenWorld) reopen(policies ...storage.Policy) gardenWorld {
 func (g gardenWorld) own() gardenWorld {
 	g.T.Helper()
 
-	store, err := storage.Open(g.T.Context(), g.memory.Driver(), storagetest.NewMapCache(), g.opts)
-	g.NoError(err, "open")
-
-	g.World = &storagetest.World{T: g.T, Driver: g.memory.Driver(), Store: store}
+	g.World = openWith(g.T, g.memory.Driver(), g.opts)
 	g.wait(2 * gardenDelay)
 
 	return g

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"regexp"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,7 @@ const day = 24 * time.Hour
 
 func TestRetentionOfTags(t *testing.T) {
 	three := []step{{100, "push", "v1"}, {90, "push", "v2"}, {80, "push", "v3"}}
-	pulled := append(three, step{10, "pull", "v1"}, step{9, "head", "v2"})
+	pulled := slices.Concat(three, []step{{10, "pull", "v1"}, {9, "head", "v2"}})
 	withSignature := []step{{100, "push", "v1"}, {100, "sign", "v1"}}
 
 	elsewhere := keepTags(rule(storage.Keep{}, "none"))

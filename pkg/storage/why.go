@@ -50,6 +50,12 @@ func (e Explanation) String() string {
 		fmt.Fprintf(&text, ", and is kept until %s at the least", stamp(e.Until))
 	}
 
+	for _, tag := range e.Tags {
+		if !tag.Keep {
+			fmt.Fprintf(&text, "\n- tag %s, which points to it, goes: %s", tag.Tag, tag.Reason)
+		}
+	}
+
 	for _, reason := range e.Reasons {
 		text.WriteString("\n- " + reason.String())
 	}

@@ -47,21 +47,17 @@ func whyBuried(b *burial, dgst digest.Digest) string {
 func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Explanation) error {
 	key := BlobKey(r.name, e.Digest)
 
-	if since := s.leases.since(key); !s.remote && s.opts.Now().Sub(since) < s.opts.GC.Delay {
-		e.keep(since.Add(s.opts.GC.Delay), "a client was told at %s that it is there", stamp(since))
-	}
-
 	info, err := s.driver.Stat(ctx, key)
-	if isNotExist(err) {
-		if len(e.Reasons) == 0 {
-			return blobError(e.Digest, err)
-		}
-
+	if isNotExist(err) && st.needs(e.Digest) {
 		return nil // what names it is there all the same
 	}
 
 	if err != nil {
 		return blobError(e.Digest, err)
+	}
+
+	if since := s.leases.since(key); !s.remote && s.opts.Now().Sub(since) < s.opts.GC.Delay {
+		e.keep(since.Add(s.opts.GC.Delay), "a client was told at %s that it is there", stamp(since))
 	}
 
 	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.opts.GC.Delay {
