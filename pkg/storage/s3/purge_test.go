@@ -119,7 +119,8 @@ func purgeBeside(p *pool, purger *storagetest.World, n int) (more bool) {
 
 	select {
 	case err = <-pushed:
-	case <-reached:
+	case err = <-reached:
+		p.NoError(err, "wait for the request")
 		mustPurgeFrom(purger, repo, digest.FromString(layer))
 		hold.Release()
 
