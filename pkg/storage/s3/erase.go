@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -26,6 +27,16 @@ func (b *Bucket) Erase(ctx context.Context, dgst digest.Digest) error {
 	}
 
 	ended, err := b.endGeneration(ctx, dgst)
+
+	// What became of a write may not be known, or somebody was first: the tombstone tells.
+	for try := 0; err != nil && try < maxRenewals && ctx.Err() == nil && !errors.Is(err, errRefused); try++ {
+		if err := b.pause(ctx, try); err != nil {
+			return err
+		}
+
+		ended, err = b.endGeneration(ctx, dgst)
+	}
+
 	if err != nil || !ended {
 		return err
 	}
