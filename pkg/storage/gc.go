@@ -14,6 +14,7 @@ type GC struct {
 	Interval time.Duration // between two runs; 0 = there are none
 	Delay    time.Duration // for which what was answered last counts
 	Undelete time.Duration // for which what was deleted can be brought back
+	History  time.Duration // for which records are kept that checkpoints cover
 	Window   Window        // of the day in which a run may begin; zero = any time
 
 	Retention Retention // which tags and manifests go
@@ -175,6 +176,10 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 		}
 
 		if err := s.forgetOld(r, &done); err != nil {
+			return err
+		}
+
+		if err := r.log.DropHistory(ctx, s.opts.Now().Add(-s.opts.GC.History)); err != nil {
 			return err
 		}
 
