@@ -3,6 +3,7 @@
 package s3_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,6 +12,25 @@ import (
 	"zotregistry.io/zot/internal/faultproxy"
 	"zotregistry.io/zot/pkg/storage"
 )
+
+// imageOf makes a manifest of blobs, the first being its config.
+func imageOf(contents ...string) ([]byte, digest.Digest) {
+	var named []string
+
+	for i, content := range contents {
+		mediaType := "application/vnd.oci.image.layer.v1.tar"
+		if i == 0 {
+			mediaType = "application/vnd.oci.image.config.v1+json"
+		}
+
+		named = append(named, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest.FromString(content), len(content)))
+	}
+
+	body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}`,
+		named[0], strings.Join(named[1:], ","))
+
+	return []byte(body), digest.FromString(body)
+}
 
 // twoWays returns a replica whose requests a test can hold, and one that goes past the proxy.
 func twoWays(t *testing.T) (b *bench, held, direct *requestRun) {
@@ -39,7 +59,7 @@ func TestBlobDeletedUnderManifest(t *testing.T) {
 	go func() { deleted <- deleter.DeleteBlob("a", layer) }()
 	pusher.NoError(hold.Await(t.Context(), 1), "wait for the deletion")
 
-	body, dgst := pusher.ImageBody(digest.FromString("{}"), layer)
+	body, dgst := imageOf("{}", "layer of it")
 	_, err := pusher.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"v1"}, Body: body})
 
 	hold.Release()
@@ -59,7 +79,7 @@ func TestManifestBytesDeleted(t *testing.T) {
 	pusher, deleter := held.replica(t), direct.replica(t)
 
 	pusher.Push("a", "old", "x")
-	body, dgst := pusher.ImageBody(digest.FromString("{}"))
+	body, dgst := imageOf("{}")
 
 	hold := b.proxy.Inject(faultproxy.Rule{Kind: faultproxy.Hold, Times: 1, Match: func(r faultproxy.Request) bool {
 		return r.Operation == faultproxy.PutObject && strings.HasSuffix(r.Key, ".zot/head")
