@@ -32,7 +32,6 @@ func (c *check) storage() {
 	c.eachStore(c.cacheDriver)
 	c.eachStore(c.storageDriver)
 	c.eachStore(c.retention)
-	c.notCollected()
 
 	if c.cfg.Storage.Buffers == 0 {
 		c.wrong("storage.buffers", "is 0", "leave it out, or write a number of bytes, as 67108864")
@@ -98,29 +97,6 @@ func (c *check) withoutEffect(path string, store *config.Store) {
 	if c.set[path+".singleWriter"] && !bucket {
 		c.warn(path+".singleWriter", "has no effect on local storage: a lock keeps other processes out")
 	}
-}
-
-// notCollected warns once if the file asks for garbage collection in a bucket.
-func (c *check) notCollected() {
-	warned := false
-
-	c.eachStore(func(path string, store *config.Store) {
-		if store.StorageDriver == nil {
-			return
-		}
-
-		asked := c.set[path+".gc"] && store.GC
-
-		for _, key := range []string{".gcDelay", ".gcInterval", ".gcTimeWindow", ".undelete", ".retention"} {
-			asked = asked || c.set[path+key]
-		}
-
-		if asked && store.GC && !warned {
-			c.warn(path+".gc", "is not built yet for buckets in this version of zot: nothing is collected there")
-
-			warned = true
-		}
-	})
 }
 
 // timeWindow checks "HH:MM-HH:MM".

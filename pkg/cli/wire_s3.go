@@ -77,6 +77,7 @@ func openBucket(ctx context.Context, cfg config.Store, memory *buffers, log zero
 
 	store, err := s3.NewStore(ctx, bucket, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: memory.bucket,
+		GC: gcOf(cfg),
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), bucket.Close())

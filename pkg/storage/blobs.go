@@ -20,17 +20,15 @@ func (s *Store) StatBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 func (s *Store) statBlob(ctx context.Context, repo RepoName, dgst digest.Digest) (Info, error) {
 	var info Info
 
-	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
-		if err := s.lease(ctx, r, dgst); err != nil {
+	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		return s.leased(ctx, r, dgst, func() (err error) {
+			info, err = s.stat(ctx, r, dgst)
+			if errors.Is(err, ErrDamaged) {
+				err = fmt.Errorf("%w: %s", ErrBlobUnknown, dgst) // so that the client pushes it again
+			}
+
 			return err
-		}
-
-		info, err = s.stat(ctx, r, dgst)
-		if errors.Is(err, ErrDamaged) {
-			err = fmt.Errorf("%w: %s", ErrBlobUnknown, dgst) // so that the client pushes it again
-		}
-
-		return err
+		})
 	})
 
 	return info, err
@@ -55,15 +53,22 @@ func (s *Store) BlobURL(ctx context.Context, repo RepoName, dgst digest.Digest) 
 func (s *Store) OpenBlob(ctx context.Context, repo RepoName, dgst digest.Digest, rng Range) (*Object, error) {
 	var object *Object
 
-	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) (err error) {
-		if err := s.lease(ctx, r, dgst); err != nil {
+	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		return s.leased(ctx, r, dgst, func() (err error) {
+			if object != nil { // it has to be looked for again
+				err = object.Close()
+			}
+
+			if err == nil {
+				object, err = s.openKept(ctx, r, dgst, rng)
+			}
+
 			return err
-		}
-
-		object, err = s.openKept(ctx, r, dgst, rng)
-
-		return err
+		})
 	})
+	if err != nil && object != nil {
+		return nil, errors.Join(err, object.Close())
+	}
 
 	return object, err
 }
@@ -128,7 +133,7 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 		return info, s.checkSize(ctx, r, st, dgst, size)
 	}
 
-	info, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
+	info, err := s.find(ctx, r, st, dgst)
 	if err != nil {
 		return Info{}, blobError(dgst, err)
 	}
@@ -143,9 +148,12 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 		return nil, err
 	}
 
-	_, at, _ := st.lookup(dgst)
+	key, err := s.keyOf(ctx, r, st, dgst)
+	if err != nil {
+		return nil, blobError(dgst, err)
+	}
 
-	object, err := s.driver.Open(ctx, placedKey(r.name, dgst, at), rng)
+	object, err := s.driver.Open(ctx, key, rng)
 	if err != nil {
 		return nil, blobError(dgst, err)
 	}
@@ -155,6 +163,29 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	}
 
 	return object, nil
+}
+
+// find asks the driver where a blob is that the state does not know.
+//
+// Errors: fs.ErrNotExist.
+func (s *Store) find(ctx context.Context, r *repository, st *state, dgst digest.Digest) (Info, error) {
+	if pool, ok := s.driver.(Pool); ok {
+		return pool.StatSince(ctx, BlobKey(r.name, dgst), st.sweptAt(dgst))
+	}
+
+	return s.driver.Stat(ctx, BlobKey(r.name, dgst))
+}
+
+// keyOf is the key to open a blob at: with its place, unless the driver finds it anyway.
+func (s *Store) keyOf(ctx context.Context, r *repository, st *state, dgst digest.Digest) (string, error) {
+	_, at, _ := st.lookup(dgst)
+	if _, ok := s.driver.(Pool); !ok || at != "" {
+		return placedKey(r.name, dgst, at), nil
+	}
+
+	info, err := s.find(ctx, r, st, dgst)
+
+	return info.Key, err
 }
 
 // checkShown says whether a blob was deleted. A bucket tells by itself, and more: whether

@@ -100,6 +100,11 @@ func (c *catalog) add(ctx context.Context, name RepoName) error {
 		return nil
 	}
 
+	return c.put(ctx, name)
+}
+
+// put does so even if it is there as far as is known: another process may just remove it.
+func (c *catalog) put(ctx context.Context, name RepoName) error {
 	if _, err := c.driver.Put(ctx, catalogKey(name), nil); err != nil {
 		return fmt.Errorf("add %s to the catalog: %w", name, err)
 	}

@@ -119,6 +119,7 @@ type checkpointHead struct {
 	Adopted digest.Digest     `json:"adopted,omitempty"`
 	Extra   json.RawMessage   `json:"extra,omitempty"`
 	Kept    []json.RawMessage `json:"kept,omitempty"`
+	Settled uint64            `json:"settled,omitempty"`
 }
 
 type checkpointTag struct {
@@ -155,6 +156,7 @@ func encodeCheckpoint(w io.Writer, st *state) error {
 
 	write(checkpointLine{Head: &checkpointHead{
 		Format: checkpointFormat, Seq: st.seq, Adopted: st.adopted, Extra: st.extra, Kept: st.kept,
+		Settled: st.settled,
 	}})
 	st.manifests.Scan(func(_ digest.Digest, m *ManifestRecord) bool {
 		return write(checkpointLine{Manifest: m})
@@ -232,6 +234,7 @@ func (s *state) take(line checkpointLine) error {
 		}
 
 		s.seq, s.adopted, s.extra, s.kept = line.Head.Seq, line.Head.Adopted, line.Head.Extra, line.Head.Kept
+		s.settled = line.Head.Settled
 	case line.Manifest != nil:
 		s.putManifest(line.Manifest)
 	case line.Tag != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -129,10 +130,8 @@ func prepareBatch(pending *state, batch []*commit, now time.Time) []Record {
 // appendRecords makes records durable. A new repository gets its place in the
 // catalog first: a crash leaves a name too many there, never one too few.
 func (r *repository) appendRecords(ctx context.Context, base *state, records []Record) error {
-	if !base.exists() {
-		if err := r.store.catalog.add(ctx, r.name); err != nil {
-			return err
-		}
+	if err := r.enlist(ctx, base, records); err != nil {
+		return err
 	}
 
 	if err := r.log.Append(ctx, records); err != nil {
@@ -140,4 +139,21 @@ func (r *repository) appendRecords(ctx context.Context, base *state, records []R
 	}
 
 	return r.store.durability.flush(ctx)
+}
+
+// enlist puts a new repository into the catalog. In a bucket that is one which gets its
+// first manifest: the log of one that was emptied stays, and is in no list.
+func (r *repository) enlist(ctx context.Context, base *state, records []Record) error {
+	switch {
+	case r.store.remote && base.isEmpty() && slices.ContainsFunc(records, putsManifest):
+		return r.store.catalog.put(ctx, r.name)
+	case !r.store.remote && !base.exists():
+		return r.store.catalog.add(ctx, r.name)
+	}
+
+	return nil
+}
+
+func putsManifest(record Record) bool {
+	return slices.ContainsFunc(record.Ops, func(op Op) bool { return op.Kind == OpPutManifest })
 }

@@ -16,7 +16,7 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 	defer s.pin(r, dgst)()
 
 	if s.remote { // its conditions settle what comes together
-		return s.settleRemote(ctx, r, dgst, up)
+		return s.announce(ctx, r, dgst, func() (string, error) { return s.settleRemote(ctx, r, dgst, up) })
 	}
 
 	unlock := s.placing.lock(dgst)
@@ -50,7 +50,7 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 	}
 
 	begun := s.durability.writing(key)
-	if !wasDamaged && s.linkKnown(ctx, dgst, key, size) {
+	if !wasDamaged && s.linkKnown(ctx, dgst, key, size) != "" {
 		return errors.Join(s.arrived(ctx, dgst, key, begun), session.up.Abort(ctx))
 	}
 
@@ -63,7 +63,9 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 
 // settleRemote does so in a bucket, which finds equal bytes by itself. What the cache
 // knows saves sending them there. What is damaged is replaced where it is.
-func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Digest, session *session) error {
+func (s *Store) settleRemote(
+	ctx context.Context, r *repository, dgst digest.Digest, session *session,
+) (placed string, err error) {
 	key := BlobKey(r.name, dgst)
 	dst := key
 
@@ -71,17 +73,19 @@ func (s *Store) settleRemote(ctx context.Context, r *repository, dgst digest.Dig
 		_, at, _ := r.visible.Load().lookup(dgst)
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
-	} else if session.body == nil && s.linkKnown(ctx, dgst, key, session.up.Size()) { // few bytes are sent sooner than found
-		return errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
+	} else if session.body == nil { // few bytes are sent sooner than found
+		if placed := s.linkKnown(ctx, dgst, key, session.up.Size()); placed != "" {
+			return placed, errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
+		}
 	}
 
-	if _, err := session.up.Commit(ctx, dst); err != nil {
-		return fmt.Errorf("commit blob %s: %w", dgst, err)
+	if placed, err = session.up.Commit(ctx, dst); err != nil {
+		return "", fmt.Errorf("commit blob %s: %w", dgst, err)
 	}
 
 	s.bodies.put(dgst, session.body)
 
-	return s.arrived(ctx, dgst, key, session.epoch)
+	return placed, s.arrived(ctx, dgst, key, session.epoch)
 }
 
 // holds says whether key has size bytes that may be served.
@@ -94,43 +98,49 @@ func (s *Store) holds(ctx context.Context, key string, size int64) bool {
 // maxStale is how many wrong answers of the cache one upload puts right.
 const maxStale = 8
 
-// linkKnown makes key the same bytes as one that the cache knows. An answer that
-// proves wrong is forgotten.
-func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, size int64) bool {
-	if known, ok := s.spare.Load(dgst); ok && s.link(ctx, dgst, known.(string), key, size) { //nolint:forcetypeassert // we put it
-		return true
+// linkKnown makes key the same bytes as one that the cache knows, and returns its placed
+// key; "" if it cannot. An answer that proves wrong is forgotten.
+func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, size int64) (placed string) {
+	if known, ok := s.spare.Load(dgst); ok {
+		if placed := s.link(ctx, dgst, known.(string), key, size); placed != "" { //nolint:forcetypeassert // we put it
+			return placed
+		}
 	}
 
 	for range maxStale {
 		known, err := s.cache.GetBlob(ctx, dgst)
 		if err != nil {
-			return false
+			return ""
 		}
 
 		_, of, ok := SplitBlobKey(known)
-		if ok && of == dgst && known != key && (s.remote || s.holds(ctx, known, size)) && s.link(ctx, dgst, known, key, size) {
-			return true
+		if ok && of == dgst && known == key && s.remote {
+			return "" // the one that is wanted; Commit finds out
 		}
 
-		if ok && of == dgst && known == key && s.remote {
-			return false // the one that is wanted; Commit finds out
+		if ok && of == dgst {
+			placed = s.link(ctx, dgst, known, key, size)
+		}
+
+		if placed != "" {
+			return placed
 		}
 
 		s.forget(ctx, dgst, known)
 	}
 
-	return false
+	return ""
 }
 
 // link links key to bytes that are there. Where they can take no more links (ext4
 // stops at 65,000), the copy that the caller keeps is the one that later uploads link
 // to.
-func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string, size int64) bool {
+func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string, size int64) (placed string) {
 	if known == key || !s.remote && !s.holds(ctx, known, size) {
-		return false
+		return ""
 	}
 
-	_, err := s.driver.Link(ctx, known, key)
+	placed, err := s.driver.Link(ctx, known, key)
 	if errors.Is(err, errors.ErrUnsupported) {
 		s.spare.Store(dgst, key)
 	}
@@ -139,7 +149,11 @@ func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string,
 		s.opts.Log.Debug().Err(err).Str("blob", key).Msg("cannot link a blob; keeping a copy")
 	}
 
-	return err == nil && !s.durability.isDamaged(known)
+	if err != nil || s.durability.isDamaged(known) {
+		return ""
+	}
+
+	return placed
 }
 
 // arrived notes that key has new bytes, written since the epoch begun.
@@ -155,7 +169,7 @@ func (s *Store) arrived(ctx context.Context, dgst digest.Digest, key string, beg
 
 // show makes a blob visible that was deleted before. Its bytes are on disk first.
 func (s *Store) show(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
-	if s.remote || !r.visible.Load().isHidden(dgst) {
+	if !r.visible.Load().isHidden(dgst) {
 		return nil
 	}
 
@@ -180,9 +194,15 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 	}
 
 	return s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		if s.remote {
+			return s.announce(ctx, r, dgst, func() (string, error) {
+				return s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst))
+			})
+		}
+
 		defer s.pin(r, dgst)()
 
-		if err := s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst)); err != nil {
+		if _, err := s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst)); err != nil {
 			return err
 		}
 
@@ -191,27 +211,27 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 }
 
 // mountBytes makes key the same bytes as another.
-func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, key string) error {
+func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, key string) (placed string, err error) {
 	if !s.remote {
 		defer s.placing.lock(dgst)()
 
 		if s.holds(ctx, key, from.Size) {
-			return nil
+			return key, nil
 		}
 	}
 
 	begun := s.durability.writing(key)
-	if _, err := s.driver.Link(ctx, from.Key, key); err != nil {
-		return mountError(dgst, err)
+	if placed, err = s.driver.Link(ctx, from.Key, key); err != nil {
+		return "", mountError(dgst, err)
 	}
 
 	if s.durability.isDamaged(from.Key) {
 		s.durability.markDamaged(ctx, key, "it was mounted from a damaged blob")
 
-		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+		return "", fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
 	}
 
-	return s.arrived(ctx, dgst, key, begun)
+	return placed, s.arrived(ctx, dgst, key, begun)
 }
 
 func mountError(dgst digest.Digest, err error) error {

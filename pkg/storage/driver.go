@@ -232,6 +232,55 @@ type Forgetter interface {
 	Forget(key string)
 }
 
+// Pool is a remote Driver in which an object says that a repository holds a blob, its
+// membership. It has the number of the newest record of the repository that its writer had
+// read; once a record that sweeps the blob has a higher one, it does not count, and may be
+// removed by anybody (docs/s3-format.md, "Deleting").
+type Pool interface {
+	// StatSince is Stat of the key of a blob, of which memberships below since do not count.
+	StatSince(ctx context.Context, key string, since uint64) (Info, error)
+
+	// Number is that of the membership at a placed key, if the place tells.
+	Number(placed string) (seq uint64, ok bool)
+}
+
+// Member is a membership.
+type Member struct {
+	Repo   RepoName
+	Digest digest.Digest
+	Key    string        // to Delete it
+	Seq    uint64        // its number
+	Size   int64         // bytes of the blob that go with it; 0 if others may share them
+	Age    time.Duration // by the clock of the server
+}
+
+// Freed is what has gone.
+type Freed struct {
+	Blobs int
+	Bytes int64
+}
+
+// Collector is a Pool from which GC removes what nobody needs. Any number of processes may
+// do so at once.
+type Collector interface {
+	Pool
+
+	// Claim says whether a run of GC may begin: not if another process has begun one less
+	// than interval ago. It saves requests; nothing else depends on it.
+	Claim(ctx context.Context, interval time.Duration) (bool, error)
+
+	// Members calls judge with each membership, by digests in order, and frees bytes that
+	// have none, unless needed says that a manifest names them all the same.
+	Members(ctx context.Context, judge func(Member) error, needed func(digest.Digest) bool) (Freed, error)
+
+	// Free frees the bytes of a digest if they have no membership any more.
+	Free(ctx context.Context, dgst digest.Digest) (Freed, error)
+
+	// Tidy removes what else is left: of uploads that have expired, of writes that were
+	// broken off. It returns how many uploads those were.
+	Tidy(ctx context.Context) (uploads int, err error)
+}
+
 // Signer is a Driver whose objects a client can read without us.
 type Signer interface {
 	// SignURL returns a URL that lets whoever has it read an object, or ranges of it,

@@ -70,7 +70,8 @@ const gcUser = "zot gc"
 const uploadIdle = time.Hour
 
 // keepCollected collects from time to time. What clients of an earlier process count on is
-// not known, so the first run waits for as long as that may be.
+// not known, so the first run waits for as long as that may be. Of the replicas at a bucket
+// one does it.
 func (s *Store) keepCollected(ctx context.Context) {
 	next := s.opened.Add(max(s.opts.GC.Delay, s.opts.GC.Interval))
 
@@ -79,7 +80,11 @@ func (s *Store) keepCollected(ctx context.Context) {
 			return
 		}
 
-		_, err := s.Collect(ctx)
+		mine, err := s.claimRun(ctx)
+		if mine {
+			_, err = s.Collect(ctx)
+		}
+
 		s.report("collect garbage", err)
 
 		next = s.opts.Now().Add(s.opts.GC.Interval)
@@ -94,9 +99,10 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		failed []error
 		begun  = s.opts.Now()
 		logged = begun
+		needed = newNeeds()
 	)
 
-	if s.opts.Now().Sub(s.opened) < s.opts.GC.Delay {
+	if !s.remote && s.opts.Now().Sub(s.opened) < s.opts.GC.Delay {
 		return all, fmt.Errorf("%w: what earlier processes have answered counts until %s",
 			ErrTooEarly, s.opened.Add(s.opts.GC.Delay).UTC().Format(time.RFC3339))
 	}
@@ -114,7 +120,7 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		for _, name := range names {
 			after = name
 
-			one, err := s.collectRepo(ctx, name)
+			one, err := s.collectRepo(ctx, name, needed)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
 			}
@@ -131,7 +137,7 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 
 	rest := s.collectStrays
 	if s.remote {
-		rest = s.collectBucket
+		rest = func(ctx context.Context) (Collected, error) { return s.collectBucket(ctx, needed) }
 	}
 
 	one, err := rest(ctx)
@@ -147,12 +153,13 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	return all, errors.Join(append(failed, ctx.Err())...)
 }
 
-// collectRepo does what can be done in one repository by itself.
-func (s *Store) collectRepo(ctx context.Context, name RepoName) (Collected, error) {
+// collectRepo does what can be done in one repository by itself. In a bucket it notes what
+// that needs.
+func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (Collected, error) {
 	done, known := Collected{Repos: 1}, true
 
 	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
-		if !r.visible.Load().exists() {
+		if !s.remote && !r.visible.Load().exists() {
 			known = false // an index.json that cannot be read may name what is there
 
 			return nil
@@ -162,8 +169,14 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName) (Collected, erro
 			return err
 		}
 
-		if err := s.forgetOld(r, &done); err != nil || s.remote {
+		if err := s.forgetOld(r, &done); err != nil {
 			return err
+		}
+
+		if s.remote {
+			needed.add(name, r.visible.Load())
+
+			return s.collectShared(ctx, r, &done)
 		}
 
 		if err := s.sweep(ctx, r, &done); err != nil {

@@ -123,19 +123,20 @@ func (l *leases) expire(age time.Duration) {
 	}
 }
 
-// lease has GC leave alone what a client is about to be told that r holds. Whoever calls
-// it looks at what is there afterwards. While a deletion is being written the state still
-// holds what it will have let go of earlier: when that was decided.
-func (s *Store) lease(ctx context.Context, r *repository, dgst digest.Digest) error {
+// leased has GC leave alone what a client is about to be told that r holds, and then calls
+// look, which looks whether it does. In a bucket that may be more than once. While a deletion
+// is being written the state still holds what it will have let go of earlier: when that was
+// decided.
+func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, look func() error) error {
 	if s.remote {
-		return s.renew(ctx, r, dgst)
+		return s.renewed(ctx, r, dgst, look)
 	}
 
 	if r.isCommitting() || !r.visible.Load().holds(dgst) { // in this order
 		s.leases.hold(BlobKey(r.name, dgst))
 	}
 
-	return nil
+	return look()
 }
 
 // pin does so from now until unpin, for what may not be there yet.

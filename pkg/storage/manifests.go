@@ -16,15 +16,12 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 	var found Descriptor
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := s.resolve(ctx, r, ref)
-		if err != nil {
-			return err
-		}
+		return s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) error {
+			found = record.descriptor()
+			_, err := s.stat(ctx, r, record.Digest)
 
-		found = record.descriptor()
-		_, err = s.stat(ctx, r, record.Digest)
-
-		return manifestError(ref, err)
+			return manifestError(ref, err)
+		})
 	})
 
 	return found, err
@@ -35,38 +32,38 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	var found Manifest
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		record, err := s.resolve(ctx, r, ref)
-		if err != nil {
-			return err
-		}
+		err := s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) (err error) {
+			found.Descriptor = record.descriptor()
+			found.Body, err = s.readManifest(ctx, r, record)
 
-		found.Descriptor = record.descriptor()
-
-		if found.Body, err = s.readManifest(ctx, r, record); err != nil {
 			return manifestError(ref, err)
+		})
+		if err == nil {
+			s.pulls.note(r, found.Digest)
 		}
 
-		s.pulls.note(r, record.Digest)
-
-		return nil
+		return err
 	})
 
 	return found, err
 }
 
-// resolve finds the manifest that ref names, and leases it. It looks again behind that: GC
-// may have been removing the manifest.
-func (s *Store) resolve(ctx context.Context, r *repository, ref Reference) (*ManifestRecord, error) {
-	record, err := r.visible.Load().resolve(ref)
+// leasedManifest calls look with the manifest that ref names, leased. It is looked for again
+// behind the lease: GC may have been removing it.
+func (s *Store) leasedManifest(ctx context.Context, r *repository, ref Reference, look func(*ManifestRecord) error) error {
+	named, err := r.visible.Load().resolve(ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
-	if err := s.lease(ctx, r, record.Digest); err != nil {
-		return nil, err
-	}
+	return s.leased(ctx, r, named.Digest, func() error {
+		record, err := r.visible.Load().resolve(Reference{Digest: named.Digest})
+		if err != nil {
+			return err
+		}
 
-	return r.visible.Load().resolve(Reference{Digest: record.Digest})
+		return look(record)
+	})
 }
 
 // withReferenced calls use with the repository as ref asks for: what a tag points to may
@@ -123,6 +120,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 			return err
 		}
 
+		wrote := r.visible.Load().seq
+
 		kept, err := s.writeManifest(ctx, r, record, put.Body)
 		if err != nil {
 			return err
@@ -133,7 +132,10 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		}
 
 		return r.commit(put.Who, func(pending *state) ([]Op, error) {
-			if now, _ := pending.manifests.Get(record.Digest); kept && s.remote && (now == nil || now.At != record.At) {
+			now, _ := pending.manifests.Get(record.Digest)
+			moved := kept && s.remote && (now == nil || now.At != record.At)
+
+			if moved || !kept && pending.sweptSince(record.Digest, wrote) {
 				return nil, &MissingError{Digests: []digest.Digest{record.Digest}} // known then looks again
 			}
 
@@ -239,7 +241,9 @@ func (s *Store) each(n int, work func(i int) error) error {
 // checkRef says where named is and whether it has the size that the manifest says; -1
 // is set if it is not there.
 func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
-	named.hidden, _ = r.visible.Load().hidden.Get(named.Digest) // before it is looked at
+	st := r.visible.Load() // before it is looked at
+	named.seen = st.seq
+	named.hidden, _ = st.hidden.Get(named.Digest)
 
 	info, err := s.stat(ctx, r, named.Digest)
 	if err == nil && info.Size != named.Size {
@@ -342,7 +346,8 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 	missing := &MissingError{}
 
 	for _, blob := range record.Blobs {
-		if blob.Size >= 0 && (pending.hiddenSince(blob) || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
+		gone := pending.hiddenSince(blob) || pending.sweptSince(blob.Digest, blob.seen)
+		if blob.Size >= 0 && (gone || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
 			missing.Digests = append(missing.Digests, blob.Digest)
 		}
 	}

@@ -22,18 +22,19 @@ type OpKind string
 
 // The operations. An unknown one is ErrFormat: a newer zot wrote it.
 const (
-	OpPutManifest    OpKind = "manifest"   // Manifest
-	OpDeleteManifest OpKind = "-manifest"  // Digest; tags that point to it go too. It can be brought back
-	OpDeleteRepo     OpKind = "-repo"      // all manifests and tags, as OpDeleteManifest
-	OpSetTag         OpKind = "tag"        // Tag, Digest, Extra
-	OpDeleteTag      OpKind = "-tag"       // Tag
-	OpHideBlob       OpKind = "-blob"      // Digest: deleted, the bytes go later
-	OpShowBlob       OpKind = "blob"       // Digest: pushed again after it was hidden
-	OpForget         OpKind = "forget"     // Digest: a deleted manifest cannot be brought back any more
-	OpCondemn        OpKind = "condemn"    // Digest: to be swept, unless somebody needs it (docs/s3-format.md, "Deleting")
-	OpRenew          OpKind = "renew"      // Digest: somebody needs it
-	OpSweep          OpKind = "sweep"      // Digest: what older records have counted on is gone
-	OpAdoptIndex     OpKind = "index-json" // Digest of an index.json of another program that is now known; Extra, Kept
+	OpPutManifest    OpKind = "manifest"      // Manifest
+	OpDeleteManifest OpKind = "-manifest"     // Digest; tags that point to it go too. It can be brought back
+	OpDeleteRepo     OpKind = "-repo"         // all manifests and tags, as OpDeleteManifest
+	OpSetTag         OpKind = "tag"           // Tag, Digest, Extra
+	OpDeleteTag      OpKind = "-tag"          // Tag
+	OpHideBlob       OpKind = "-blob"         // Digest: deleted, the bytes go later
+	OpShowBlob       OpKind = "blob"          // Digest: pushed again after it was hidden
+	OpForget         OpKind = "forget"        // Digest: a deleted manifest cannot be brought back any more
+	OpCondemn        OpKind = "condemn"       // Digest: to be swept, unless somebody needs it (docs/s3-format.md, "Deleting")
+	OpRenew          OpKind = "renew"         // Digest: somebody needs it
+	OpSweep          OpKind = "sweep"         // Digest: what older records have counted on is gone
+	OpForgetSweeps   OpKind = "forget-sweeps" // Seq: those up to this record were long ago
+	OpAdoptIndex     OpKind = "index-json"    // Digest of an index.json of another program that is now known; Extra, Kept
 )
 
 // Op is one operation of a record.
@@ -42,6 +43,7 @@ type Op struct {
 	Tag      Tag             `json:"tag,omitempty"`
 	Digest   digest.Digest   `json:"digest,omitempty"`
 	Manifest *ManifestRecord `json:"manifest,omitempty"`
+	Seq      uint64          `json:"seq,omitempty"`
 
 	// Extra is what another program wrote into index.json beside the fields that
 	// zot has: a JSON object, kept and written again.
@@ -79,8 +81,10 @@ type Ref struct {
 	Size   int64         `json:"size"`         // as verified; -1 = nobody has seen the bytes
 	At     string        `json:"at,omitempty"` // its place (Info)
 
-	hidden    time.Time // when it was deleted last, if it was pushed again since; as below
-	elsewhere bool      // a client does not push it; known only while a manifest is being put
+	// Known only while a manifest is being put:
+	hidden    time.Time // when it was deleted last, if it was pushed again since
+	seen      uint64    // the number of the state by which it was looked for
+	elsewhere bool      // a client does not push it
 }
 
 // EncodeRecords writes records as one line of JSON, without its newline.
@@ -133,6 +137,8 @@ func (op Op) check() error {
 		ok = op.Tag != ""
 	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex, OpForget, OpCondemn, OpRenew, OpSweep:
 		ok = op.Digest.Validate() == nil
+	case OpForgetSweeps:
+		ok = op.Seq > 0
 	case OpDeleteRepo:
 		ok = true
 	default:

@@ -34,6 +34,7 @@ type state struct {
 
 	condemned *btree.Map[digest.Digest, mark] // what a deleter waits for
 	swept     *btree.Map[digest.Digest, mark] // the last sweep of what was swept of late
+	settled   uint64                          // up to this record sweeps are forgotten
 
 	// adopted is the digest of the newest index.json of another program that the
 	// records cover, extra what that had at its top beside our fields, kept the
@@ -197,6 +198,24 @@ func (s *state) hiddenSince(named Ref) bool {
 	return hidden && !at.Equal(named.hidden)
 }
 
+// sweptSince says whether what held dgst by a state of number seen may be gone by now.
+func (s *state) sweptSince(dgst digest.Digest, seen uint64) bool {
+	return s.sweptAt(dgst) > seen || s.settled > seen
+}
+
+// sweptAt is the number of the newest sweep of dgst, 0 if there was none of late.
+func (s *state) sweptAt(dgst digest.Digest) uint64 {
+	m, _ := s.swept.Get(dgst)
+
+	return m.Seq
+}
+
+func (s *state) isCondemned(dgst digest.Digest) bool {
+	_, ok := s.condemned.Get(dgst)
+
+	return ok
+}
+
 // fold takes a record in. Only a state that is not published yet may be changed.
 func (s *state) fold(record Record) {
 	s.seq = record.Seq
@@ -235,6 +254,8 @@ func (s *state) apply(record Record, op Op) {
 	case OpSweep:
 		s.condemned.Delete(op.Digest)
 		s.swept.Set(op.Digest, mark{record.Seq, record.Time})
+	case OpForgetSweeps:
+		s.forgetSweeps(op.Seq)
 	case OpAdoptIndex:
 		s.adopted, s.extra, s.kept = op.Digest, op.Extra, op.Kept
 	}
@@ -341,6 +362,17 @@ func (s *state) forget(dgst digest.Digest) {
 			s.graves.Delete(dgst)
 		}
 	}
+}
+
+// forgetSweeps drops the sweeps up to record seq.
+func (s *state) forgetSweeps(seq uint64) {
+	for _, dgst := range s.swept.Keys() {
+		if s.sweptAt(dgst) <= seq {
+			s.swept.Delete(dgst)
+		}
+	}
+
+	s.settled = max(s.settled, seq)
 }
 
 // names yields the manifest's own digest, and those of all that it names.

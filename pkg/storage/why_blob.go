@@ -47,7 +47,7 @@ func whyBuried(b *burial, dgst digest.Digest) string {
 func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Explanation) error {
 	key := BlobKey(r.name, e.Digest)
 
-	info, err := s.driver.Stat(ctx, key)
+	info, err := s.find(ctx, r, st, e.Digest)
 	if isNotExist(err) && st.needs(e.Digest) {
 		return nil // what names it is there all the same
 	}
@@ -62,6 +62,10 @@ func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Expla
 
 	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.opts.GC.Delay {
 		e.keep(info.Modified.Add(s.opts.GC.Delay), "its file was written at %s", stamp(info.Modified))
+	}
+
+	if !st.needs(e.Digest) {
+		s.whyNotYet(r, st, s.opts.Now(), e)
 	}
 
 	if st.isHidden(e.Digest) {

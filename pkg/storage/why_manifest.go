@@ -31,7 +31,7 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 	if !v.Keep {
 		e.Then = "it is removed by a run of gc, since " + v.Reason + ", and can be brought back for " +
 			spell(s.opts.GC.undelete())
-		s.whyNotYet(r, st, j, e)
+		s.whyNotYet(r, st, j.now, e)
 	}
 
 	if s.opts.GC.Retention.DryRun {
@@ -59,8 +59,8 @@ func (e *Explanation) keepHeld(after *state) (held bool) {
 	return after.holdsManifest(record)
 }
 
-// whyNotYet adds what a bucket waits for before a manifest goes.
-func (s *Store) whyNotYet(r *repository, st *state, j *judge, e *Explanation) {
+// whyNotYet adds what a bucket waits for before a manifest or a blob goes.
+func (s *Store) whyNotYet(r *repository, st *state, now time.Time, e *Explanation) {
 	if !s.remote {
 		return
 	}
@@ -70,8 +70,8 @@ func (s *Store) whyNotYet(r *repository, st *state, j *judge, e *Explanation) {
 
 	switch until := seen.at.Add(wait); {
 	case !ok:
-		e.keep(j.now.Add(wait), "a run of gc has to announce first that it goes, for other replicas")
-	case j.now.Before(until):
+		e.keep(now.Add(wait), "a run of gc has to announce first that it goes, for other replicas")
+	case now.Before(until):
 		e.keep(until, "a run of gc has announced that it goes, and other replicas may need it still")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -41,6 +42,21 @@ func (c *client) head(ctx context.Context, key string) (stored, error) {
 	}
 
 	return stored{key, aws.ToInt64(out.ContentLength), aws.ToString(out.ETag), aws.ToTime(out.LastModified)}, nil
+}
+
+// clock returns the server's time, to the second. key names an object that is there.
+func (c *client) clock(ctx context.Context, key string) (time.Time, error) {
+	out, err := c.api.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &c.bucket, Key: c.key(key)})
+	if err != nil {
+		return time.Time{}, failed("head", key, err)
+	}
+
+	now, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+	if !ok {
+		return time.Time{}, errors.New("the server does not say what time it is")
+	}
+
+	return now, nil
 }
 
 // get opens the bytes rng of an object; an etag that is not "" must be the object's.

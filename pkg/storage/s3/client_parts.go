@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -104,6 +107,39 @@ func (c *client) abort(ctx context.Context, m *multipart) error {
 	}
 
 	return nil
+}
+
+// unfinished yields the multipart uploads that were neither completed nor aborted, and
+// when they were begun.
+func (c *client) unfinished(ctx context.Context) iter.Seq2[begun, error] {
+	return func(yield func(begun, error) bool) {
+		in := &s3.ListMultipartUploadsInput{Bucket: &c.bucket, Prefix: &c.prefix}
+
+		for more := true; more; {
+			out, err := c.api.ListMultipartUploads(ctx, in)
+			if err != nil {
+				yield(begun{}, failed("list the unfinished parts of", c.prefix, err))
+
+				return
+			}
+
+			for _, one := range out.Uploads {
+				key := strings.TrimPrefix(aws.ToString(one.Key), c.prefix)
+				if !yield(begun{multipart{Key: key, ID: aws.ToString(one.UploadId)}, aws.ToTime(one.Initiated)}, nil) {
+					return
+				}
+			}
+
+			more = aws.ToBool(out.IsTruncated) && len(out.Uploads) > 0
+			in.KeyMarker, in.UploadIdMarker = out.NextKeyMarker, out.NextUploadIdMarker
+		}
+	}
+}
+
+// begun is a multipart upload, and when it was begun.
+type begun struct {
+	multipart
+	at time.Time
 }
 
 // copySettings say how a large object is copied.

@@ -1,6 +1,9 @@
 package s3
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // OpenUnprobed is Open for tests, of which there are many: of a server that is known to
 // do what is needed.
@@ -18,6 +21,9 @@ func OpenUnprobed(ctx context.Context, opts Options) (*Bucket, error) {
 
 	return b, b.makeRoot(ctx)
 }
+
+// Skew moves the bucket's clock, of which ages are told.
+func (b *Bucket) Skew(d time.Duration) { b.skew = d }
 
 // Sizes are the sizes of all objects in the bucket, by key.
 func (b *Bucket) Sizes(ctx context.Context) (map[string]int64, error) {

@@ -23,6 +23,7 @@ const (
 	privatePrefix = "_zot/"
 	rootKey       = privatePrefix + "root.json"
 	probePrefix   = privatePrefix + "probe/"
+	claimKey      = privatePrefix + "gc.json"
 	poolPrefix    = "_blobs/"
 	logDir        = "/.zot/"
 	uploadsDir    = "/.uploads/"
@@ -37,6 +38,27 @@ const (
 // read has the number seq. A deleter's record of a higher number ends it
 // (docs/s3-format.md, "Deleting").
 func memberName(seq uint64) string { return fmt.Sprintf("%020d-%s", seq, newToken()) }
+
+// placeOfMember is the place in the engine's key of a membership.
+func placeOfMember(name string) string {
+	if isOwn(name) {
+		return name
+	}
+
+	return memberPlace + name
+}
+
+// memberSeq is the number in the name of a membership, own or not, 0 if it has none.
+func memberSeq(name string) uint64 {
+	number, _, _ := strings.Cut(strings.TrimPrefix(name, ownPlace), "-")
+
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+
+	return seq
+}
 
 // newToken names an object that is written once and never again: 32 digits that
 // nobody else draws.
@@ -103,6 +125,18 @@ func membersPrefix(dgst digest.Digest) string { return poolDir(dgst) + "in/" }
 // escaped: "a" must not list those of "a/b".
 func memberPrefix(dgst digest.Digest, repo storage.RepoName) string {
 	return membersPrefix(dgst) + strings.ReplaceAll(string(repo), "/", ":") + "/"
+}
+
+// splitPool reads the digest from a key in the pool, and what stands behind it.
+func splitPool(key string) (dgst digest.Digest, rest string, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(key, poolPrefix), "/", 4)
+	if len(parts) < 4 {
+		return "", "", false
+	}
+
+	dgst, err := storage.ParseDigest(parts[0] + ":" + parts[2])
+
+	return dgst, parts[3], err == nil && poolDir(dgst)+parts[3] == key
 }
 
 // splitMember reads the repository from a membership's key.

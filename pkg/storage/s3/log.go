@@ -41,11 +41,17 @@ type seenHead struct {
 
 // OpenLog makes no request.
 func (b *Bucket) OpenLog(_ context.Context, prefix string) (storage.Log, error) {
-	l := &repoLog{b: b, prefix: prefix, seen: seenHead{head: &head{}}}
-	l.checks.Work = l.check
+	l := b.newLog(prefix)
 	b.logs.add(l)
 
 	return l, nil
+}
+
+func (b *Bucket) newLog(prefix string) *repoLog {
+	l := &repoLog{b: b, prefix: prefix, seen: seenHead{head: &head{}}}
+	l.checks.Work = l.check
+
+	return l
 }
 
 // logs are the logs that are open, by their prefixes.

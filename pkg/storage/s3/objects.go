@@ -20,7 +20,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (storage.Info, error) {
 	}
 
 	if blob, ok := parseBlob(key); ok && blob.place == "" {
-		return b.find(ctx, blob)
+		return b.find(ctx, blob, 0)
 	}
 
 	info, err := b.client.head(ctx, physical(key))
@@ -40,7 +40,7 @@ func (b *Bucket) Open(ctx context.Context, key string, rng storage.Range) (*stor
 
 	blob, isBlob := parseBlob(key)
 	if isBlob && blob.place == "" {
-		info, err := b.find(ctx, blob)
+		info, err := b.find(ctx, blob, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +186,7 @@ const urlValid = 20 * time.Minute
 func (b *Bucket) SignURL(ctx context.Context, key string) (string, error) {
 	blob, ok := parseBlob(key)
 	if ok && blob.place == "" {
-		info, err := b.find(ctx, blob)
+		info, err := b.find(ctx, blob, 0)
 		if err != nil {
 			return "", err
 		}

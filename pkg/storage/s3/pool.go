@@ -20,7 +20,7 @@ import (
 // bytes are kept once, in the pool, at data.<generation>; without, and where they are so
 // few that one more object costs as much as they do, they are in the membership itself.
 // docs/s3-format.md has the protocol, test/model checks it. This file is the side of those
-// who add; the deleter's is not built yet.
+// who add; sweep.go is the deleter's.
 
 // maxOwn is up to how many bytes a blob is kept by each repository that holds it: a
 // membership is a request, too, and reading it takes two more. Configs are smaller.
@@ -29,6 +29,7 @@ const maxOwn = 64 << 10
 // holding is what a repository holds, seen or written a moment ago.
 type holding struct {
 	placed string
+	seq    uint64 // of the membership
 	size   int64
 	at     time.Time
 	trust  time.Duration
@@ -41,24 +42,43 @@ const (
 	trustWritten = time.Minute
 )
 
-func (b *Bucket) hold(blob blob, place string, size int64, trust time.Duration) storage.Info {
+func (b *Bucket) hold(blob blob, place string, seq uint64, size int64, trust time.Duration) storage.Info {
 	placed := blob.at(place)
-	b.holdings.Add(blob.key(), holding{placed, size, b.opts.Now(), trust})
+	b.holdings.Add(blob.key(), holding{placed, seq, size, b.opts.Now(), trust})
 
 	return storage.Info{Key: placed, Size: size}
 }
 
-// find looks for a blob that a repository holds, wherever its bytes are.
+// StatSince implements storage.Pool.
+func (b *Bucket) StatSince(ctx context.Context, key string, since uint64) (storage.Info, error) {
+	blob, ok := parseBlob(key)
+	if !ok || blob.place != "" {
+		return storage.Info{}, fmt.Errorf("%q is no key of a blob: %w", key, fs.ErrInvalid)
+	}
+
+	return b.find(ctx, blob, since)
+}
+
+// Number implements storage.Pool. A blob in the pool has its number elsewhere.
+func (b *Bucket) Number(placed string) (seq uint64, ok bool) {
+	blob, _ := parseBlob(placed)
+
+	return memberSeq(blob.place), isOwn(blob.place)
+}
+
+// find looks for a blob that a repository holds, wherever its bytes are. Memberships below
+// since do not count.
 //
 // Errors: fs.ErrNotExist.
-func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
-	if known, ok := b.holdings.Get(blob.key()); ok && b.within(known.at, known.trust) {
+func (b *Bucket) find(ctx context.Context, blob blob, since uint64) (storage.Info, error) {
+	if known, ok := b.holdings.Get(blob.key()); ok && known.seq >= since && b.within(known.at, known.trust) {
 		return storage.Info{Key: known.placed, Size: known.size}, nil
 	}
 
 	var (
 		own    stored
 		member bool
+		newest uint64
 		prefix = memberPrefix(blob.digest, blob.repo)
 	)
 
@@ -67,18 +87,24 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 			return storage.Info{}, err
 		}
 
-		if !isOwn(object.key[len(prefix):]) {
-			member = true
-		} else if own.key == "" || object.modified.After(own.modified) {
+		name := object.key[len(prefix):]
+
+		switch seq := memberSeq(name); {
+		case seq < since:
+		case !isOwn(name):
+			member, newest = true, max(newest, seq)
+		case own.key == "" || object.modified.After(own.modified):
 			own = object
 		}
 	}
 
 	switch {
 	case own.key != "":
-		return b.hold(blob, own.key[len(prefix):], own.size, trustSeen), nil
+		name := own.key[len(prefix):]
+
+		return b.hold(blob, name, memberSeq(name), own.size, trustSeen), nil
 	case member:
-		return b.findPooled(ctx, blob)
+		return b.findPooled(ctx, blob, newest)
 	}
 
 	return storage.Info{}, fmt.Errorf("blob %s: %w", blob.key(), fs.ErrNotExist)
@@ -87,7 +113,7 @@ func (b *Bucket) find(ctx context.Context, blob blob) (storage.Info, error) {
 // findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
 // have left a membership without bytes. Who is told that a blob is there may count on it
 // for a while, so it is not left condemned.
-func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error) {
+func (b *Bucket) findPooled(ctx context.Context, blob blob, seq uint64) (storage.Info, error) {
 	gen, err := b.live(ctx, blob.digest) // whoever wrote the membership may have stopped before that
 	if err != nil {
 		return storage.Info{}, err
@@ -98,7 +124,7 @@ func (b *Bucket) findPooled(ctx context.Context, blob blob) (storage.Info, error
 		return storage.Info{}, err
 	}
 
-	return b.hold(blob, poolPlaceOf(gen), data.size, trustSeen), nil
+	return b.hold(blob, poolPlaceOf(gen), seq, data.size, trustSeen), nil
 }
 
 // moved says where the bytes of a blob are now, of which nothing is at the place that a
@@ -108,7 +134,7 @@ func (b *Bucket) moved(ctx context.Context, blob blob) (place string, err error)
 	old := blob.place
 	blob.place = ""
 
-	if info, err := b.find(ctx, blob); err == nil && info.Key != blob.at(old) {
+	if info, err := b.find(ctx, blob, 0); err == nil && info.Key != blob.at(old) {
 		found, _ := parseBlob(info.Key)
 
 		return found.place, nil
@@ -122,11 +148,7 @@ func (b *Bucket) listMembers(ctx context.Context, blob blob, yield func(storage.
 	prefix := memberPrefix(blob.digest, blob.repo)
 
 	for member, err := range b.client.list(ctx, prefix, "", 0) {
-		place := strings.TrimPrefix(member.key, prefix)
-		if !isOwn(place) {
-			place = memberPlace + place
-		}
-
+		place := placeOfMember(strings.TrimPrefix(member.key, prefix))
 		if !yield(storage.Info{Key: blob.at(place), Size: member.size, Modified: member.modified}, err) || err != nil {
 			return
 		}
@@ -213,6 +235,8 @@ const maxRenewals = 10
 // live returns the present generation, and sees to it that no deleter ends it: the
 // caller has made a membership before, so either it finds that, or we find its mark.
 func (b *Bucket) live(ctx context.Context, dgst digest.Digest) (gen int, err error) {
+	defer b.lockStones()()
+
 	for range maxRenewals {
 		stone, err := b.tombstone(ctx, dgst)
 		if err != nil || !stone.Condemned {
@@ -242,13 +266,16 @@ type bring func(ctx context.Context, key string, absent bool) error
 
 // store makes a repository hold a blob whose verified bytes put brings.
 func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (placed string, err error) {
+	seq := uint64(0)
+
 	switch {
 	case blob.place != "": // replace exactly that
 		err = put(ctx, physical(blob.at(blob.place)), false)
 	case b.opts.Dedupe && size > maxOwn:
-		blob.place, err = b.share(ctx, blob, size, put)
+		blob.place, seq, err = b.share(ctx, blob, size, put)
 	default:
 		blob.place = b.newOwn(blob.repo)
+		seq = memberSeq(blob.place)
 		err = put(ctx, physical(blob.at(blob.place)), false)
 	}
 
@@ -256,22 +283,26 @@ func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (p
 		return "", err
 	}
 
-	return b.hold(blob, blob.place, size, trustWritten).Key, nil
+	return b.hold(blob, blob.place, seq, size, trustWritten).Key, nil
 }
 
 // share makes a repository a member of a blob in the pool, and brings the bytes if they
 // are not there. Bytes and membership may come in either order, since a reader looks for
 // both; the tombstone is read when both are there.
-func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (place string, err error) {
+func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (place string, seq uint64, err error) {
 	guess, _ := b.gens.Get(blob.digest)
 
 	var group errgroup.Group
 
 	group.Go(func() error { return b.bringData(ctx, blob.digest, guess, size, put) })
-	group.Go(func() error { return b.join(ctx, blob, size) })
+	group.Go(func() (err error) {
+		seq, err = b.join(ctx, blob, size)
+
+		return err
+	})
 
 	if err := group.Wait(); err != nil {
-		return "", err
+		return "", 0, err
 	}
 
 	gen, err := b.live(ctx, blob.digest)
@@ -279,7 +310,7 @@ func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (p
 		err = b.bringData(ctx, blob.digest, gen, size, put)
 	}
 
-	return poolPlaceOf(gen), err
+	return poolPlaceOf(gen), seq, err
 }
 
 // maxUnwanted is up to how many bytes are sent without asking whether they are there. A
@@ -315,17 +346,18 @@ func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, siz
 	return err
 }
 
-// join makes a repository a member.
-func (b *Bucket) join(ctx context.Context, blob blob, size int64) error {
+// join makes a repository a member, and returns the number of the membership.
+func (b *Bucket) join(ctx context.Context, blob blob, size int64) (seq uint64, err error) {
 	body, err := json.Marshal(membership{Size: size})
 	if err != nil {
-		return fmt.Errorf("encode membership: %w", err)
+		return 0, fmt.Errorf("encode membership: %w", err)
 	}
 
-	key := memberPrefix(blob.digest, blob.repo) + memberName(b.logs.seq(blob.repo))
+	seq = b.logs.seq(blob.repo)
+	key := memberPrefix(blob.digest, blob.repo) + memberName(seq)
 	_, err = b.client.put(ctx, key, bytes.NewReader(body), int64(len(body)), condition{}, "")
 
-	return err
+	return seq, err
 }
 
 // membership is the content of one. Nothing reads it but people, and fsck.
@@ -387,7 +419,8 @@ func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, erro
 		return "", err
 	}
 
-	if err := b.join(ctx, to, info.size); err != nil {
+	seq, err := b.join(ctx, to, info.size)
+	if err != nil {
 		return "", err
 	}
 
@@ -400,7 +433,7 @@ func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, erro
 		return "", err
 	}
 
-	return b.hold(to, poolPlaceOf(gen), info.size, trustWritten).Key, nil
+	return b.hold(to, poolPlaceOf(gen), seq, info.size, trustWritten).Key, nil
 }
 
 // presentData looks for the bytes of the present generation, of which not was looked for.

@@ -6,6 +6,7 @@
 // written with a condition, and whoever loses looks again.
 //
 //	objects.go, pool.go   whole objects; equal blobs once, and who holds them
+//	sweep.go, tidy.go     what GC removes; claim.go: whose turn it is
 //	upload*.go            bytes that are still arriving; budget.go: memory for them
 //	log.go, head.go       the log of a repository
 //	append.go, segments.go   ... and how it changes
@@ -18,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -74,6 +76,10 @@ type Bucket struct {
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
 	ended    *lru.Cache[string, struct{}]   // uploads that are over
+
+	stones     sync.Mutex    // see lockStones
+	unlistable sync.Once     // it is in the log that unfinished parts cannot be listed
+	skew       time.Duration // added to the bucket's clock, by tests
 }
 
 // How much is remembered: entries, of some 200 bytes each.

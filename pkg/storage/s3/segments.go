@@ -111,28 +111,41 @@ func (l *repoLog) shelve(ctx context.Context, h *head) (*head, error) {
 
 // remove removes an object that no head has named for a day, of a list all that it has.
 func (l *repoLog) remove(ctx context.Context, name string) error {
-	if strings.HasPrefix(name, dropList) {
-		if err := l.removeAll(ctx, name); err != nil {
-			return err
-		}
+	if err := l.removeAll(ctx, name); err != nil {
+		return err
 	}
 
 	return l.b.client.delete(ctx, l.objectKey(name))
 }
 
-func (l *repoLog) removeAll(ctx context.Context, list string) error {
-	data, _, err := l.b.client.read(ctx, l.objectKey(list), "")
+// droppedBy is what a list has, if the name is that of one.
+func (l *repoLog) droppedBy(ctx context.Context, name string) ([]droppedRef, error) {
+	if !strings.HasPrefix(name, dropList) {
+		return nil, nil
+	}
+
+	data, _, err := l.b.client.read(ctx, l.objectKey(name), "")
 	if isNotExist(err) {
-		return nil
+		return nil, nil
 	}
 
 	if err != nil {
-		return err
+		return nil, err
 	}
 
 	var dropped []droppedRef
 	if err := json.Unmarshal(data, &dropped); err != nil {
-		return fmt.Errorf("%w: %s: %w", storage.ErrDamaged, list, err)
+		return nil, fmt.Errorf("%w: %s: %w", storage.ErrDamaged, name, err)
+	}
+
+	return dropped, nil
+}
+
+// removeAll removes what is in a list.
+func (l *repoLog) removeAll(ctx context.Context, list string) error {
+	dropped, err := l.droppedBy(ctx, list)
+	if err != nil {
+		return err
 	}
 
 	group, within := errgroup.WithContext(ctx)

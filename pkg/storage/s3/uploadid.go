@@ -60,10 +60,10 @@ func (b *Bucket) knowsUpload(repo storage.RepoName, id string) bool {
 		return false
 	}
 
-	begun := time.Unix(int64(binary.BigEndian.Uint32(parsed[:])), 0)
-
-	return b.opts.Now().Sub(begun) < uploadAge
+	return b.opts.Now().Sub(begunAt(parsed)) < uploadAge
 }
+
+func begunAt(id uuid.UUID) time.Time { return time.Unix(int64(binary.BigEndian.Uint32(id[:])), 0) }
 
 // splitUploadKey is the inverse of storage.UploadKey.
 func splitUploadKey(key string) (storage.RepoName, string, bool) {

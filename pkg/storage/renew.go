@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// In a bucket other processes collect, too. What they have to know of an answer is in the
+// records of the repository: a deleter condemns what nothing needs, waits longer than any
+// answer counts that rests on an older state, and sweeps what is condemned still. So an
+// answer rests on a state in which the blob is not condemned, and which is at most
+// Staleness old when the answer leaves. docs/s3-format.md, "Deleting", has the protocol.
+
+// maxLooks is how often the state may change under an answer.
+const maxLooks = 10
+
+// renewed calls look until what it has found rests on such a state (H0).
+func (s *Store) renewed(ctx context.Context, r *repository, dgst digest.Digest, look func() error) error {
+	for range maxLooks {
+		if err := s.renew(r, dgst); err != nil {
+			return err
+		}
+
+		seen := r.visible.Load().seq
+
+		if err := look(); err != nil {
+			return err
+		}
+
+		if err := r.look(ctx, s.repos.recent()); err != nil {
+			return err
+		}
+
+		if st := r.visible.Load(); !st.isCondemned(dgst) && !st.sweptSince(dgst, seen) {
+			return nil
+		}
+	}
+
+	return unsettled(r, dgst)
+}
+
+// announce has r hold a blob whose verified bytes put brings, and returns when that may be
+// counted on (U0 to U4). put returns where they are. Usually the state by which they were
+// brought is young enough, and no request is needed to look again.
+func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest, put func() (placed string, err error)) error {
+	if err := s.renew(r, dgst); err != nil { // so that it is not swept meanwhile
+		return err
+	}
+
+	seen := r.visible.Load().seq
+
+	placed, err := put()
+	if err != nil {
+		return err
+	}
+
+	for range maxLooks {
+		if pool, ok := s.driver.(Pool); ok { // what was sent in parts may have been named long ago
+			if number, ok := pool.Number(placed); ok {
+				seen = min(seen, number)
+			}
+		}
+
+		if err := r.look(ctx, s.repos.recent()); err != nil {
+			return err
+		}
+
+		if err := s.renew(r, dgst); err != nil {
+			return err
+		}
+
+		st := r.visible.Load()
+		if !st.sweptSince(dgst, seen) {
+			return nil
+		}
+
+		seen = st.seq
+
+		if placed, err = s.driver.Link(ctx, placed, BlobKey(r.name, dgst)); err != nil {
+			return fmt.Errorf("%w: %s was swept while it was pushed: %w", ErrUnavailable, dgst, err)
+		}
+	}
+
+	return unsettled(r, dgst)
+}
+
+// renew ends that a blob is condemned, if it is.
+func (s *Store) renew(r *repository, dgst digest.Digest) error {
+	if !r.visible.Load().isCondemned(dgst) {
+		return nil
+	}
+
+	return r.commit(gcUser, func(pending *state) ([]Op, error) {
+		if !pending.isCondemned(dgst) {
+			return nil, nil
+		}
+
+		return []Op{{Kind: OpRenew, Digest: dgst}}, nil
+	})
+}
+
+func unsettled(r *repository, dgst digest.Digest) error {
+	return fmt.Errorf("%w: blob %s of %s is swept again and again", ErrUnavailable, dgst, r.name)
+}
