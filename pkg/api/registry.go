@@ -21,6 +21,7 @@ type Registry interface {
 	storage.Tags
 	storage.Referrers
 	storage.Catalog
+	storage.History
 }
 
 // mayRead says whether a user may read a repository; who is "" for an anonymous

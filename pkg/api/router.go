@@ -13,18 +13,19 @@ import (
 type endpoint int
 
 const (
-	endpointBase      endpoint = iota // /v2/
-	endpointCatalog                   // /v2/_catalog
-	endpointExtension                 // /v2/_oci/ext/discover
-	endpointTags                      // /v2/<repo>/tags/list
-	endpointManifest                  // /v2/<repo>/manifests/<tag or digest>
-	endpointBlob                      // /v2/<repo>/blobs/<digest>
-	endpointUploads                   // /v2/<repo>/blobs/uploads/
-	endpointUpload                    // /v2/<repo>/blobs/uploads/<id>
-	endpointReferrers                 // /v2/<repo>/referrers/<digest>
-	endpointLive                      // /livez
-	endpointReady                     // /readyz
-	endpointStarted                   // /startupz
+	endpointBase       endpoint = iota // /v2/
+	endpointCatalog                    // /v2/_catalog
+	endpointExtension                  // /v2/_oci/ext/discover
+	endpointTags                       // /v2/<repo>/tags/list
+	endpointManifest                   // /v2/<repo>/manifests/<tag or digest>
+	endpointBlob                       // /v2/<repo>/blobs/<digest>
+	endpointUploads                    // /v2/<repo>/blobs/uploads/
+	endpointUpload                     // /v2/<repo>/blobs/uploads/<id>
+	endpointReferrers                  // /v2/<repo>/referrers/<digest>
+	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
+	endpointLive                       // /livez
+	endpointReady                      // /readyz
+	endpointStarted                    // /startupz
 )
 
 // health says whether the endpoint is for probes: without credentials, and without
@@ -35,7 +36,7 @@ func (e endpoint) health() bool { return e >= endpointLive }
 type target struct {
 	endpoint endpoint
 	repo     storage.RepoName
-	ref      storage.Reference // endpointManifest
+	ref      storage.Reference // endpointManifest, endpointTagHistory
 	digest   digest.Digest     // endpointBlob, endpointReferrers
 	upload   string            // endpointUpload
 }
@@ -106,6 +107,7 @@ var rooms = []struct {
 	{"/blobs", endpointBlob},
 	{"/blobs/uploads", endpointUpload},
 	{"/referrers", endpointReferrers},
+	{"/_oci/tag-history", endpointTagHistory},
 }
 
 // of tells an upload from the place where uploads begin, which is written with and
@@ -131,6 +133,8 @@ func (t target) named(repo, name string) (target, error) {
 		t.ref, err = storage.ParseReference(name)
 	case endpointBlob, endpointReferrers:
 		t.digest, err = storage.ParseDigest(name)
+	case endpointTagHistory:
+		t.ref.Tag, err = storage.ParseTag(name)
 	case endpointUpload:
 		t.upload = name
 	}

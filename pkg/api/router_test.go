@@ -31,7 +31,10 @@ func TestParseTarget(t *testing.T) {
 		"/v2/a/blobs/uploads/":    {endpoint: endpointUploads, repo: "a"},
 		"/v2/a/blobs/uploads/x":   {endpoint: endpointUpload, repo: "a", upload: "x"},
 		"/v2/a/referrers/" + dgst: {endpoint: endpointReferrers, repo: "a", digest: someDigest},
-		"/v2/a/manifests/v1":      {endpoint: endpointManifest, repo: "a", ref: storage.Reference{Tag: "v1"}},
+		"/v2/a/b/_oci/tag-history/v1": {
+			endpoint: endpointTagHistory, repo: "a/b", ref: storage.Reference{Tag: "v1"},
+		},
+		"/v2/a/manifests/v1": {endpoint: endpointManifest, repo: "a", ref: storage.Reference{Tag: "v1"}},
 		"/v2/a/manifests/" + dgst: {
 			endpoint: endpointManifest, repo: "a", ref: storage.Reference{Digest: someDigest},
 		},
@@ -61,27 +64,29 @@ func TestParseTarget(t *testing.T) {
 
 func TestParseTargetErrors(t *testing.T) {
 	cases := map[string]error{
-		"":                               errNoEndpoint,
-		"/":                              errNoEndpoint,
-		"/v1/":                           errNoEndpoint,
-		"/v2/a":                          errNoEndpoint,
-		"/v2/a/b":                        errNoEndpoint,
-		"/v2/manifests/v1":               errNoEndpoint,
-		"/v2/tags/list":                  errNoEndpoint,
-		"/v2/_catalog/":                  errNoEndpoint,
-		"/v2/a/tags":                     errNoEndpoint,
-		"/v2/a/manifests/v1/":            errNoEndpoint,
-		"/v2/A/manifests/v1":             storage.ErrNameInvalid,
-		"/v2//manifests/v1":              storage.ErrNameInvalid,
-		"/v2/a//b/tags/list":             storage.ErrNameInvalid,
-		"/v2/../manifests/v1":            storage.ErrNameInvalid,
-		"/v2/a/manifests/":               storage.ErrTagInvalid,
-		"/v2/a/manifests/-x":             storage.ErrTagInvalid,
-		"/v2/a/manifests/sha256:x":       storage.ErrDigestInvalid,
-		"/v2/a/blobs/":                   storage.ErrDigestInvalid,
-		"/v2/a/blobs/latest":             storage.ErrDigestInvalid,
-		"/v2/a/referrers/latest":         storage.ErrDigestInvalid,
-		"/v2/a/blobs/md5:d41d8cd98f00b2": storage.ErrDigestInvalid,
+		"":                         errNoEndpoint,
+		"/":                        errNoEndpoint,
+		"/v1/":                     errNoEndpoint,
+		"/v2/a":                    errNoEndpoint,
+		"/v2/a/b":                  errNoEndpoint,
+		"/v2/manifests/v1":         errNoEndpoint,
+		"/v2/tags/list":            errNoEndpoint,
+		"/v2/_catalog/":            errNoEndpoint,
+		"/v2/a/tags":               errNoEndpoint,
+		"/v2/a/manifests/v1/":      errNoEndpoint,
+		"/v2/A/manifests/v1":       storage.ErrNameInvalid,
+		"/v2//manifests/v1":        storage.ErrNameInvalid,
+		"/v2/a//b/tags/list":       storage.ErrNameInvalid,
+		"/v2/../manifests/v1":      storage.ErrNameInvalid,
+		"/v2/a/manifests/":         storage.ErrTagInvalid,
+		"/v2/a/manifests/-x":       storage.ErrTagInvalid,
+		"/v2/a/manifests/sha256:x": storage.ErrDigestInvalid,
+		"/v2/a/blobs/":             storage.ErrDigestInvalid,
+		"/v2/a/blobs/latest":       storage.ErrDigestInvalid,
+		"/v2/a/referrers/latest":   storage.ErrDigestInvalid,
+		"/v2/a/_oci/tag-history/" + string(someDigest): storage.ErrTagInvalid,
+		"/v2/_oci/tag-history/v1":                      errNoEndpoint,
+		"/v2/a/blobs/md5:d41d8cd98f00b2":               storage.ErrDigestInvalid,
 	}
 
 	for path, want := range cases {
@@ -108,6 +113,8 @@ func pathOf(t target) string {
 		return repo + "/blobs/uploads/" + t.upload
 	case endpointReferrers:
 		return repo + "/referrers/" + t.digest.String()
+	case endpointTagHistory:
+		return repo + "/_oci/tag-history/" + string(t.ref.Tag)
 	}
 
 	return ""
@@ -117,6 +124,7 @@ func FuzzParseTarget(f *testing.F) {
 	for _, path := range []string{
 		"/v2/", "/v2/a/tags/list", "/v2/a/b/manifests/v1", "/v2/a/blobs/" + someDigest.String(),
 		"/v2/a/blobs/uploads/x", "/v2/a/referrers/" + someDigest.String(), "/v2/a/blobs/uploads",
+		"/v2/a/_oci/tag-history/v1",
 	} {
 		f.Add(path)
 	}

@@ -19,11 +19,12 @@ func newRoutes(registry Registry, urls urls, may mayRead, draining func() bool) 
 	}
 
 	return map[endpoint]methods{
-		endpointBase:      read(base),
-		endpointExtension: read(discover(urls)),
-		endpointCatalog:   read(catalogHandler{catalog: registry, urls: urls, mayRead: may}.list),
-		endpointTags:      read(tagHandler{tags: registry, urls: urls}.list),
-		endpointReferrers: read(referrerHandler{referrers: registry, urls: urls}.list),
+		endpointBase:       read(base),
+		endpointExtension:  read(discover(urls)),
+		endpointCatalog:    read(catalogHandler{catalog: registry, urls: urls, mayRead: may}.list),
+		endpointTags:       read(tagHandler{tags: registry, urls: urls}.list),
+		endpointReferrers:  read(referrerHandler{referrers: registry, urls: urls}.list),
+		endpointTagHistory: read(historyHandler{history: registry, urls: urls}.list),
 		endpointManifest: {
 			http.MethodGet: manifests.get, http.MethodHead: manifests.head,
 			http.MethodPut: manifests.put, http.MethodDelete: manifests.delete,

@@ -47,6 +47,8 @@ func rootCommand(streams Streams) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.DisableSuggestions = true // they are several lines
 	root.AddCommand(serveCommand(streams), verifyCommand(streams), doctorCommand(streams), versionCommand(streams))
+	root.AddCommand(gcCommand(streams), whyCommand(streams), tagCommand(streams), undeleteCommand(streams),
+		repoCommand(streams), purgeCommand(streams))
 
 	return root
 }

@@ -98,6 +98,13 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 
 	defer func() { err = errors.Join(err, closeStores(after, stores, log)) }()
 
+	stopCommands, err := listenToCommands(ctx, cfg.Storage.Store, stores, log)
+	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, stopCommands(after)) }()
+
 	server, err := api.New(cfg.HTTP, stores, log)
 	if err != nil {
 		return err

@@ -76,8 +76,8 @@ func (c *check) store(path string, store *config.Store) {
 
 // withoutEffect warns of keys of a store that are safe to go on without.
 func (c *check) withoutEffect(path string, store *config.Store) {
-	if c.set[path+".history"] {
-		c.ignored(path + ".history")
+	if c.set[path+".history"] && !store.GC {
+		c.warn(path+".history", "has no effect where gc is false: all history is kept")
 	}
 
 	if store.GC && store.GCInterval == 0 {

@@ -133,7 +133,9 @@ func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log z
 
 // gcOf is what the configuration says of removing what nobody needs.
 func gcOf(cfg config.Store) storage.GC {
-	gc := storage.GC{Delay: cfg.GCDelay, Undelete: cfg.Undelete, Retention: retentionOf(cfg.Retention)}
+	gc := storage.GC{
+		Delay: cfg.GCDelay, Undelete: cfg.Undelete, History: cfg.History, Retention: retentionOf(cfg.Retention),
+	}
 
 	if cfg.GC {
 		gc.Interval = cfg.GCInterval

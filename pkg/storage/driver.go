@@ -215,6 +215,17 @@ type Log interface {
 	// OpenCheckpoint opens the checkpoint that covers seq exactly, if it is kept.
 	OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadCloser, error)
 
+	// History yields the records below number before, the newest first, and each number
+	// once: those that checkpoints have dropped, too, as far back as DropHistory has left
+	// them. before is at most one more than the number of the last record that is durable.
+	//
+	// Errors: ErrDamaged, ErrFormat.
+	History(ctx context.Context, before uint64) iter.Seq2[Record, error]
+
+	// DropHistory drops records that checkpoints cover, of which it is sure that they were
+	// appended before older. It may drop them later than it could.
+	DropHistory(ctx context.Context, older time.Time) error
+
 	// Close lets go of the log.
 	Close() error
 }

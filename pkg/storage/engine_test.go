@@ -12,3 +12,11 @@ func openMemory(*testing.T) (storage.Driver, storage.Cache) {
 }
 
 func TestStoreOnMemory(t *testing.T) { storagetest.TestStore(t, openMemory) }
+
+func TestRecoveryOnMemory(t *testing.T) {
+	storagetest.TestRecovery(t, func(*testing.T) (storage.Driver, func() storage.Driver) {
+		memory := storagetest.NewMemory()
+
+		return memory.Driver(), memory.Driver
+	})
+}

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -42,6 +43,9 @@ var (
 	// ErrLogLost: what a log had written is not there any more. The engine writes a
 	// checkpoint from what it knows, and tries again.
 	ErrLogLost = errors.New("log is not as it was left")
+
+	// ErrForgotten: what was deleted cannot be brought back any more.
+	ErrForgotten = errors.New("cannot be brought back")
 
 	// ErrTooEarly: it cannot be known yet what clients count on.
 	ErrTooEarly = errors.New("too early")
@@ -95,3 +99,22 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("manifest names %d blobs or manifests that the repository does not hold, the first is %s",
 		len(e.Digests), e.Digests[0])
 }
+
+// HeldError is returned when manifests name what is to be purged. It matches ErrInUse.
+type HeldError struct {
+	Repo    RepoName
+	Digest  digest.Digest
+	Holders []digest.Digest // manifests
+}
+
+func (e *HeldError) Error() string {
+	names := make([]string, len(e.Holders))
+	for i, holder := range e.Holders {
+		names[i] = holder.String()
+	}
+
+	return fmt.Sprintf("%s: in %s it is named by %s", ErrInUse, e.Repo, strings.Join(names, ", "))
+}
+
+// Unwrap says what it matches.
+func (e *HeldError) Unwrap() error { return ErrInUse }

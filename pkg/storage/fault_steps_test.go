@@ -40,6 +40,10 @@ func faultSteps() map[string]faultStep {
 		"bring a deleted blob back": {do: bringBack, done: hasBlob("a", "spare")},
 		"resume an upload":          {do: resumeUpload, done: hasTags("a", "new old")},
 		"adopt an index.json":       {before: writeTheirs, do: adoptTheirs, done: hasTags("a", "old theirs")},
+		"undo a deletion":           {before: deleteOld, do: undoOld, done: hasTags("a", "old")},
+		"undelete a repository":     {before: deleteAll, do: undeleteAll, done: hasTags("a", "old")},
+		"delete a repository":       {do: deleteRepo, done: hasTags("a", "")},
+		"purge":                     {do: purgeOldLayer, done: isPurged},
 		"stop":                      {do: stopAndStart, done: hasTags("a", "old")},
 		"adopt and stop":            {before: writeTheirs, do: stopAndStart, done: hasTags("a", "old theirs")},
 	}

@@ -14,6 +14,7 @@ type GC struct {
 	Interval time.Duration // between two runs; 0 = there are none
 	Delay    time.Duration // for which what was answered last counts
 	Undelete time.Duration // for which what was deleted can be brought back
+	History  time.Duration // for which records are kept that checkpoints cover
 	Window   Window        // of the day in which a run may begin; zero = any time
 
 	Retention Retention // which tags and manifests go
@@ -135,12 +136,17 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		}
 	}
 
-	rest := s.collectStrays
+	var (
+		one Collected
+		err error
+	)
+
 	if s.remote {
-		rest = func(ctx context.Context) (Collected, error) { return s.collectBucket(ctx, needed) }
+		one, err = s.collectBucket(ctx, needed)
+	} else {
+		one, err = s.collectStrays(ctx)
 	}
 
-	one, err := rest(ctx)
 	all.add(one)
 
 	failed = append(failed, err)
@@ -159,7 +165,7 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 	done, known := Collected{Repos: 1}, true
 
 	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
-		if !s.remote && !r.visible.Load().exists() {
+		if !r.visible.Load().exists() {
 			known = false // an index.json that cannot be read may name what is there
 
 			return nil
@@ -170,6 +176,10 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 		}
 
 		if err := s.forgetOld(r, &done); err != nil {
+			return err
+		}
+
+		if err := r.log.DropHistory(ctx, s.opts.Now().Add(-s.opts.GC.History)); err != nil {
 			return err
 		}
 

@@ -152,16 +152,16 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 }
 
 // takeAway removes a blob unless it is leased, or needed after all. A commit pins what it
-// names until it is visible, so one of the two tells. Without finish it stays.
+// names until it is visible, so one of the two tells.
 func (s *Store) takeAway(ctx context.Context, r *repository, dgst digest.Digest, key string) (finish func() error, err error) {
 	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
 	if !ok {
-		return nil, nil //nolint:nilnil // it stays, which is no error
+		return nil, nil
 	}
 	defer spare()
 
 	if r.visible.Load().needs(dgst) {
-		return nil, nil //nolint:nilnil // it stays, which is no error
+		return nil, nil
 	}
 
 	remover, ok := s.driver.(Remover)

@@ -95,6 +95,53 @@ func (l *leases) doom(key string, age time.Duration) (spare func(), ok bool) {
 	}, true
 }
 
+// pinPoll is how often doomAll looks whether answers are still under way.
+const pinPoll = 5 * time.Millisecond
+
+// doomAll keeps others from leasing keys, until spare, whoever counts on them. It waits for
+// the answers that are under way, and keeps none of the keys meanwhile: such an answer may
+// wait for another of them.
+func (l *leases) doomAll(ctx context.Context, keys []string) (spare func(), err error) {
+	for {
+		if spare, ok := l.tryDoomAll(keys); ok {
+			return spare, nil
+		}
+
+		select {
+		case <-time.After(pinPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (l *leases) tryDoomAll(keys []string) (spare func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	for _, key := range keys {
+		if held := l.held[key]; held != nil && (held.doomed != nil || held.pins > 0) {
+			return nil, false
+		}
+	}
+
+	doomed := make(chan struct{})
+	for _, key := range keys {
+		l.held[key] = &lease{doomed: doomed}
+	}
+
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+
+		for _, key := range keys {
+			delete(l.held, key)
+		}
+
+		close(doomed)
+	}, true
+}
+
 // since says when a key was leased last: now, if an answer is under way; zero if it is
 // not leased.
 func (l *leases) since(key string) time.Time {
@@ -124,9 +171,9 @@ func (l *leases) expire(age time.Duration) {
 }
 
 // leased has GC leave alone what a client is about to be told that r holds, and then calls
-// look, which looks whether it does. In a bucket that may be more than once. While a deletion
-// is being written the state still holds what it will have let go of earlier: when that was
-// decided.
+// look, which looks whether it does. In a bucket that may be more than once. While a
+// deletion is being written the state still holds what it will have let go of earlier: when
+// that was decided.
 func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, look func() error) error {
 	if s.remote {
 		return s.renewed(ctx, r, dgst, look)

@@ -193,6 +193,72 @@ type Catalog interface {
 	ListRepos(ctx context.Context, after RepoName, n int) (repos []RepoName, more bool, err error)
 }
 
+// History tells what has happened to tags.
+type History interface {
+	// TagHistory returns up to n events of a tag, the newest first, of records below number
+	// before (0 = from the newest on), and whether there are more. n < 0 = all. It goes
+	// back as far as records are kept (GC.History).
+	//
+	// Errors: ErrRepoUnknown; ErrManifestUnknown if nothing is known of the tag.
+	TagHistory(ctx context.Context, repo RepoName, tag Tag, before uint64, n int) (events []TagEvent, more bool, err error)
+}
+
+// Restored is what was brought back.
+type Restored struct {
+	Manifests []digest.Digest `json:"manifests"`
+	Tags      []Tag           `json:"tags"`
+	Taken     []Tag           `json:"taken"` // tags that point elsewhere by now, and do so still
+}
+
+// Recovery takes back what was done by mistake. All is checked before: what is brought back
+// is there whole.
+type Recovery interface {
+	// UndoTag takes back the last change of a tag: it points to what it pointed to before,
+	// or is gone if there was nothing. A manifest that was deleted is restored. To do so
+	// once more takes back the undo. It returns the event that it makes.
+	//
+	// Errors: ErrRepoUnknown, ErrManifestUnknown; ErrForgotten if what was before cannot be
+	// brought back; ErrDamaged if some of its bytes are missing.
+	UndoTag(ctx context.Context, repo RepoName, tag Tag, who string) (TagEvent, error)
+
+	// Undelete brings back a manifest, with the tags that went with it, unless those exist
+	// by now, and the children that an index needs. dgst "" is all that the last deletion of
+	// the repository took.
+	//
+	// Errors: as UndoTag.
+	Undelete(ctx context.Context, repo RepoName, dgst digest.Digest, who string) (Restored, error)
+
+	// DeleteRepo deletes all manifests and tags of a repository. They can be brought back
+	// for a while.
+	//
+	// Errors: ErrRepoUnknown.
+	DeleteRepo(ctx context.Context, repo RepoName, who string) error
+}
+
+// PurgeOptions say how far a purge goes.
+type PurgeOptions struct {
+	Force      bool // manifests that name what is to be purged go, too, and their tags
+	Everywhere bool // from all repositories of the store
+}
+
+// Purged is what a purge has done.
+type Purged struct {
+	Manifests []digest.Digest `json:"manifests"` // that are gone
+	Tags      []Tag           `json:"tags"`      // that went with them
+	Blobs     []digest.Digest `json:"blobs"`     // whose bytes are gone, those of the manifests as well
+	Repos     []RepoName      `json:"repositories"`
+	Others    []RepoName      `json:"others"` // that still hold the digest
+}
+
+// Purger removes what must not be there any more.
+type Purger interface {
+	// Purge removes a manifest, with the blobs that only it names, or a blob, at once: in
+	// spite of what clients count on, of history, and of what could be brought back.
+	//
+	// Errors: ErrBlobUnknown if repo does not hold it; *HeldError without Force.
+	Purge(ctx context.Context, repo RepoName, dgst digest.Digest, opts PurgeOptions, who string) (Purged, error)
+}
+
 // Maintenance is what administrators ask for.
 type Maintenance interface {
 	// Collect removes what nobody needs (docs/gc.md), as is done from time to time anyway.

@@ -24,7 +24,7 @@ func (l *repoLog) checkpointPath(seq uint64) string {
 }
 
 // Checkpoint writes both files under _tmp, flushes, renames, flushes, and only then
-// drops what they cover. A file under its own name is so always whole, even after a
+// puts aside what they cover. A file under its own name is so always whole, even after a
 // power cut, and records go after the checkpoint that covers them is on disk. These
 // flushes are made without Commit, too: what was stored long ago must not be lost.
 //
@@ -123,32 +123,34 @@ func buffered(write func(io.Writer) error) func(io.Writer) error {
 	}
 }
 
-// drop removes the journals that are covered, and the checkpoints that are too old.
+// drop makes history of the journals that are covered, oldest first, and removes the
+// checkpoints that are too old. Appends go on in a new journal, so that the present one can
+// go soon, too.
 func (l *repoLog) drop(seq uint64) error {
-	old, err := l.forget(seq)
-
-	return errors.Join(err, removeAll(old))
-}
-
-// forget returns the files that are not needed behind checkpoint seq. Appends go on
-// in a new journal, so that the present one can go soon, too.
-func (l *repoLog) forget(seq uint64) (old []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
+	l.renew = true
+	if err := l.closeFile(); err != nil {
+		return err
+	}
+
 	for len(l.journals) > 0 && l.journals[0].last <= seq {
-		old = append(old, l.journalPath(l.journals[0].name))
+		if err := l.putAside(l.journals[0]); err != nil {
+			return err
+		}
+
 		l.journals = l.journals[1:]
 	}
+
+	var old []string
 
 	for len(l.checkpoints) > keptCheckpoints {
 		old = append(old, l.checkpointPath(l.checkpoints[0]))
 		l.checkpoints = l.checkpoints[1:]
 	}
 
-	l.renew = true
-
-	return old, l.closeFile()
+	return removeAll(old)
 }
 
 // writeLayout writes oci-layout, if there is none.

@@ -25,6 +25,22 @@ func openDirectory(t *testing.T) (storage.Driver, storage.Cache) {
 
 func TestStoreOnDirectory(t *testing.T) { storagetest.TestStore(t, openDirectory) }
 
+func TestRecoveryOnDirectory(t *testing.T) {
+	storagetest.TestRecovery(t, func(t *testing.T) (storage.Driver, func() storage.Driver) {
+		dir := t.TempDir()
+		open := func() storage.Driver {
+			root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatalf("open root: %v", err)
+			}
+
+			return root
+		}
+
+		return open(), open
+	})
+}
+
 // What someone takes away from a journal in use is written again before the next
 // push is acknowledged.
 func TestJournalIsDamagedWhileInUse(t *testing.T) {

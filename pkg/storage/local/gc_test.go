@@ -31,6 +31,7 @@ type garbageWorld struct {
 const (
 	delay    = time.Hour
 	undelete = 24 * time.Hour
+	history  = 720 * time.Hour
 )
 
 func openGarbage(t *testing.T) garbageWorld {
@@ -56,7 +57,9 @@ func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbage
 	store, err := storage.Open(t.Context(), root, storagetest.NewMapCache(), storage.Options{
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-		GC:  storage.GC{Delay: delay, Undelete: undelete, Retention: storage.Retention{Policies: policies}},
+		GC: storage.GC{
+			Delay: delay, Undelete: undelete, History: history, Retention: storage.Retention{Policies: policies},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

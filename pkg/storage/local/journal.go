@@ -137,25 +137,34 @@ func (j *journal) cutBehind(sum string) error {
 //
 // Errors: storage.ErrDamaged, with file and offset.
 func settle(journals []*journal) error {
-	var end place
+	var (
+		end place
+		err error
+	)
 
 	for _, j := range slices.Backward(journals) {
-		switch {
-		case end.file == j.name:
-			if err := j.cutBehind(end.sum); err != nil {
-				return err
-			}
-		case j.bad == damaged:
-			return fmt.Errorf("%w: %s: offset %d is not what was written there, and whole batches follow",
-				storage.ErrDamaged, j.name, j.end)
-		case j.headless():
-			continue
+		if end, err = j.settle(end); err != nil {
+			return err
 		}
-
-		end = j.after
 	}
 
 	return nil
+}
+
+// settle does so for one, that ends where the next one that counts has said, and returns
+// where the one before it ends.
+func (j *journal) settle(end place) (place, error) {
+	switch {
+	case end.file == j.name:
+		return j.after, j.cutBehind(end.sum)
+	case j.bad == damaged:
+		return place{}, fmt.Errorf("%w: %s: offset %d is not what was written there, and whole batches follow",
+			storage.ErrDamaged, j.name, j.end)
+	case j.headless():
+		return end, nil
+	}
+
+	return j.after, nil
 }
 
 // decode returns the records of a batch.

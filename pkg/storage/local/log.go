@@ -27,13 +27,15 @@ type repoLog struct {
 	repo string // directory of the repository
 	dir  string // its logDir
 
-	mu          sync.Mutex    // guards what follows; held while a batch is written
+	mu          sync.Mutex    // guards what follows, and names of history; held while a batch is written
 	journals    []journalFile // on disk, in order
 	checkpoints []uint64      // on disk, in order
 	tail        mark          // behind the last batch
 	before      *mark         // behind the one before it, if we wrote both
 	renew       bool          // append to a new journal, not to the file of tail
 	file        *os.File      // the file of tail; nil = not open
+
+	historyMu sync.Mutex // one change of the history at a time
 
 	indexMu sync.Mutex // guards what follows
 	seen    identity   // index.json as we last saw or wrote it

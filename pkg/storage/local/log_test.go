@@ -139,11 +139,13 @@ func TestLogFiles(t *testing.T) {
 			So(string(layout), ShouldEqual, `{"imageLayoutVersion":"1.0.0"}`)
 		})
 
-		Convey("a checkpoint drops what it covers, and keeps one before it", func() {
+		Convey("a checkpoint makes history of what it covers, and keeps one before it", func() {
 			mustAppend(t, l, 1, 2)
 			mustCheckpoint(t, l, 2)
-			So(logFiles(t, root), ShouldResemble,
-				[]string{".zot/checkpoint-00000000000000000002.json", "index.json", "oci-layout"})
+			So(logFiles(t, root), ShouldResemble, []string{
+				".zot/checkpoint-00000000000000000002.json",
+				".zot/history-00000000000000000001-00000000000000000002.log", "index.json", "oci-layout",
+			})
 
 			mustAppend(t, l, 3, 4)
 			mustCheckpoint(t, l, 3)
@@ -151,7 +153,9 @@ func TestLogFiles(t *testing.T) {
 			mustCheckpoint(t, l, 5)
 			So(logFiles(t, root), ShouldResemble, []string{
 				".zot/checkpoint-00000000000000000003.json", ".zot/checkpoint-00000000000000000005.json",
-				"index.json", "oci-layout",
+				".zot/history-00000000000000000001-00000000000000000002.log",
+				".zot/history-00000000000000000003-00000000000000000004.log",
+				".zot/history-00000000000000000005-00000000000000000005.log", "index.json", "oci-layout",
 			})
 			wantTempEmpty(t, root)
 		})
@@ -261,10 +265,14 @@ func TestDoubtfulBatch(t *testing.T) {
 			So(reload(t, l), ShouldWrap, storage.ErrDamaged)
 		})
 
-		Convey("and a checkpoint drops both journals", func() {
+		Convey("and a checkpoint makes history of both journals", func() {
 			mustCheckpoint(t, l, 4)
-			So(logFiles(t, root), ShouldResemble,
-				[]string{".zot/checkpoint-00000000000000000004.json", "index.json", "oci-layout"})
+			So(logFiles(t, root), ShouldResemble, []string{
+				".zot/checkpoint-00000000000000000004.json",
+				".zot/history-00000000000000000001-00000000000000000002.log",
+				".zot/history-00000000000000000003-00000000000000000004.log", "index.json", "oci-layout",
+			})
+			wantHistory(t, l, 1, 2, 3, 4)
 		})
 	})
 }

@@ -232,8 +232,8 @@ func (h *head) hasNamed(name string) bool {
 		slices.ContainsFunc(h.Dropped, func(dropped droppedRef) bool { return dropped.Name == name })
 }
 
-// checkpointed returns a head with a new checkpoint. What the one before needs stays;
-// what nobody needs any more is put aside, now.
+// checkpointed returns a head with a new checkpoint. What the one before needs stays; a
+// checkpoint that nobody needs any more is put aside, now; segments become history.
 func (h *head) checkpointed(next checkpointRef, now time.Time) *head {
 	changed := *h
 	changed.Writer = next.Name
@@ -247,9 +247,7 @@ func (h *head) checkpointed(next checkpointRef, now time.Time) *head {
 	changed.Segments = nil
 
 	for _, segment := range h.Segments {
-		if changed.Before != nil && segment.Last <= changed.Before.Seq {
-			changed.Dropped = append(changed.Dropped, droppedRef{segment.Name, now})
-		} else {
+		if changed.Before == nil || segment.Last > changed.Before.Seq { // the others are history
 			changed.Segments = append(changed.Segments, segment)
 		}
 	}

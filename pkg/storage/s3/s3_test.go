@@ -138,3 +138,16 @@ func TestStore(t *testing.T) {
 		})
 	}
 }
+
+func TestRecovery(t *testing.T) {
+	b := newBench(t)
+
+	storagetest.TestRecovery(t, func(t *testing.T) (storage.Driver, func() storage.Driver) {
+		opts := b.options()
+		opts.Dedupe = true
+
+		again := func() storage.Driver { return mustOpen(t, opts) }
+
+		return again(), again
+	})
+}

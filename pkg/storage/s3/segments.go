@@ -35,7 +35,7 @@ func (l *repoLog) withRoom(ctx context.Context, h *head) (*head, error) {
 		return h, nil
 	}
 
-	name := fmt.Sprintf("segment-%020d-%s", h.Batches[0].first(), newToken())
+	name := fmt.Sprintf(segmentPrefix+"%020d-%s", h.Batches[0].first(), newToken())
 	if _, err := l.b.client.put(ctx, l.objectKey(name), bytes.NewReader(body), int64(len(body)), condition{}, ""); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (l *repoLog) merge(ctx context.Context, h *head) (*head, error) {
 			return nil, fmt.Errorf("encode segment: %w", err)
 		}
 
-		name := fmt.Sprintf("segment-%020d-%s", parts[0].First, newToken())
+		name := fmt.Sprintf(segmentPrefix+"%020d-%s", parts[0].First, newToken())
 
 		now, err := l.putObject(ctx, name, body)
 		if err != nil {

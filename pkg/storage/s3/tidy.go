@@ -95,9 +95,10 @@ func (b *Bucket) listRepos(ctx context.Context) iter.Seq2[stored, error] {
 	}
 }
 
-// isNamedByHead says whether an object of a log is of a kind that heads name.
+// isNamedByHead says whether an object of a log is of a kind that is of use only while a head
+// names it. Segments are history, too.
 func isNamedByHead(name string) bool {
-	return strings.HasPrefix(name, "segment-") || strings.HasPrefix(name, "checkpoint-") || strings.HasPrefix(name, dropList)
+	return strings.HasPrefix(name, "checkpoint-") || strings.HasPrefix(name, dropList)
 }
 
 // dropUnnamed removes objects of a log that are old and that the head does not name: a

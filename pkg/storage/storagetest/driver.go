@@ -144,6 +144,11 @@ var driverCases = []driverCase{
 	{"a checkpoint that cannot be written changes nothing", driverUnderTest.testCheckpointFails},
 	{"appends go on during a checkpoint", driverUnderTest.testCheckpointOverlap},
 	{"nothing has changed until something does", driverUnderTest.testRefreshQuiet},
+
+	{"history has what checkpoints have dropped", driverUnderTest.testHistory},
+	{"history can be left early", driverUnderTest.testHistoryBreak},
+	{"a long history is kept", driverUnderTest.testHistoryLarge},
+	{"history of many checkpoints is kept", driverUnderTest.testHistoryKept},
 }
 
 // diskCases are about what only a disk has: writes that are not durable yet, files of
@@ -152,6 +157,8 @@ var diskCases = []driverCase{
 	{"an upload is created once", driverUnderTest.testUploadTwice},
 	{"a number that comes again makes void what had it", driverUnderTest.testLogVoid},
 	{"what was void stays void", driverUnderTest.testLogVoidTwice},
+	{"what was void is no history", driverUnderTest.testHistoryVoid},
+	{"old history is dropped", driverUnderTest.testHistoryDropped},
 	{"an index.json of another program is noticed once", driverUnderTest.testForeignIndex},
 	{"an index.json of another program is not overwritten unseen", driverUnderTest.testForeignKept},
 	{"lists logs", driverUnderTest.testListLogs},
@@ -163,6 +170,7 @@ var reopenCases = []driverCase{
 	{"keeps uploads and their notes", driverUnderTest.testReopenUploads},
 	{"keeps logs", driverUnderTest.testReopenLog},
 	{"keeps checkpoints", driverUnderTest.testReopenCheckpoint},
+	{"keeps history", driverUnderTest.testReopenHistory},
 }
 
 var diskReopenCases = []driverCase{
@@ -174,4 +182,5 @@ var replicaCases = []driverCase{
 	{"a number is used once", driverUnderTest.testReplicaConflict},
 	{"a refresh tells of the other's records", driverUnderTest.testReplicaRefresh},
 	{"a log that was trimmed is loaded again", driverUnderTest.testReplicaReload},
+	{"one has the history of the other", driverUnderTest.testReplicaHistory},
 }

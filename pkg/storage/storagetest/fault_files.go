@@ -236,4 +236,30 @@ func (l *faultLog) OpenCheckpoint(ctx context.Context, seq uint64) (io.ReadClose
 	return l.f.open(name, func() (io.ReadCloser, error) { return l.inner.OpenCheckpoint(ctx, seq) })
 }
 
+// History fails before the first record, or behind the last.
+func (l *faultLog) History(ctx context.Context, before uint64) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		err := l.f.run("history of log "+l.prefix, func() error {
+			for record, err := range l.inner.History(ctx, before) {
+				if err != nil {
+					return err
+				}
+
+				if !yield(record, nil) {
+					return errStopped
+				}
+			}
+
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(storage.Record{}, err)
+		}
+	}
+}
+
+func (l *faultLog) DropHistory(ctx context.Context, older time.Time) error {
+	return l.f.run("drop history of log "+l.prefix, func() error { return l.inner.DropHistory(ctx, older) })
+}
+
 func (l *faultLog) Close() error { return l.f.closeInner("close log "+l.prefix, l.inner) }

@@ -60,12 +60,23 @@ func (j *memJournal) replace(c memCheckpoint) bool {
 
 	j.checkpoints = append(slices.Clone(kept[max(0, len(kept)-1):]), c)
 
-	for len(j.batches) > 0 && j.batches[0].last <= c.seq {
+	j.trim(c.seq)
+
+	return true
+}
+
+// trim makes history of the batches up to record seq.
+func (j *memJournal) trim(seq uint64) {
+	for len(j.batches) > 0 && j.batches[0].last <= seq {
+		records, err := storage.DecodeRecords(j.batches[0].line)
+		if err != nil { // we have encoded them
+			panic(err)
+		}
+
+		j.history = append(j.history, records...)
 		j.trimmed = j.batches[0].last
 		j.batches = j.batches[1:]
 	}
-
-	return true
 }
 
 func (l *memLog) OpenIndex(ctx context.Context) (storage.Index, error) {

@@ -20,7 +20,8 @@ type memJournal struct {
 	trimmed     uint64     // number of the newest record that a checkpoint dropped
 	withdrawn   int        // how often a batch that was there became void
 	checkpoints []memCheckpoint
-	index       *memObject // the index.json that zot itself wrote
+	history     []storage.Record // that checkpoints have dropped
+	index       *memObject       // the index.json that zot itself wrote
 }
 
 type memBatch struct {

@@ -34,6 +34,10 @@ func TestStore(t *testing.T, open Opener) {
 	} {
 		t.Run(name, func(t *testing.T) { test(Open(t, open)) })
 	}
+
+	for name, test := range recoveryCases {
+		t.Run(name, func(t *testing.T) { test(Open(t, open)) })
+	}
 }
 
 func testPushPull(w *World) {

@@ -28,6 +28,8 @@ type World struct {
 	T      *testing.T
 	Driver storage.Driver
 	Store  *storage.Store
+
+	again func() storage.Driver // opens the root of a test of restarts; nil elsewhere
 }
 
 // Image is what was pushed.

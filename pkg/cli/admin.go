@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"zotregistry.io/zot/pkg/admin"
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/local"
+)
+
+// adminUser is who has done what a command does, in records. No user has a space in the
+// name.
+const adminUser = "zot admin"
+
+// onStores says how a command gets at the stores of a configuration.
+type onStores struct {
+	streams Streams
+	config  string // path of the file; "" = that of `zot serve` without one
+}
+
+// flag lets the user of a command name the configuration.
+func (o *onStores) flag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVarP(&o.config, "config", "c", "", "the configuration file; without it the data is in "+defaultRoot)
+
+	return cmd
+}
+
+// do calls use with the stores: those of the process that serves them, or where there is
+// none, opened for as long as it takes.
+func (o *onStores) do(ctx context.Context, use func(admin.Store) error) error {
+	var args []string
+	if o.config != "" {
+		args = []string{o.config}
+	}
+
+	cfg, _, err := configure(args)
+	if err != nil {
+		return err
+	}
+
+	err = ask(ctx, cfg.Storage.RootDirectory, use)
+	if !errors.Is(err, admin.ErrNobody) {
+		return err
+	}
+
+	err = o.open(ctx, cfg.Storage, use)
+
+	var locked *local.LockedError
+	if errors.As(err, &locked) { // it has started meanwhile, or is stopping
+		return errors.Join(err, ask(ctx, cfg.Storage.RootDirectory, use))
+	}
+
+	return err
+}
+
+// ask calls use with what the process that serves root answers.
+//
+// Errors: admin.ErrNobody.
+func ask(ctx context.Context, root string, use func(admin.Store) error) error {
+	client, err := admin.Dial(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	return use(client)
+}
+
+// open calls use with stores of this process. They do nothing by themselves.
+func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.Store) error) (err error) {
+	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver == nil {
+		return fmt.Errorf("storage.rootDirectory: nothing is kept there: %w", err)
+	}
+
+	log := zerolog.New(zerolog.ConsoleWriter{Out: o.streams.Err, NoColor: true}).Level(zerolog.WarnLevel)
+
+	stores, err := openStores(ctx, quietly(cfg), log)
+	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, stores.Close(context.WithoutCancel(ctx))) }()
+
+	return use(stores)
+}
+
+// quietly returns a configuration of stores that collect only when they are asked to.
+func quietly(cfg config.Storage) config.Storage {
+	cfg.GC = false
+	subs := cfg.SubPaths
+	cfg.SubPaths = make(map[string]config.SubPath, len(subs))
+
+	for prefix, sub := range subs {
+		sub.GC = false
+		cfg.SubPaths[prefix] = sub
+	}
+
+	return cfg
+}
+
+// listenToCommands has commands find the stores that this process serves. Beside a bucket
+// that needs a directory, which may not be there: then they are one more replica. stop ends
+// it.
+func listenToCommands(
+	ctx context.Context, cfg config.Store, stores *storage.Stores, log zerolog.Logger,
+) (stop func(context.Context) error, err error) {
+	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver != nil {
+		return func(context.Context) error { return nil }, nil
+	}
+
+	server, err := admin.Listen(ctx, cfg.RootDirectory, stores, log)
+	if err != nil {
+		return nil, err
+	}
+
+	return server.Close, nil
+}

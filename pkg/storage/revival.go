@@ -1,0 +1,197 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// revival is manifests about to be brought back, all that they name being there.
+type revival struct {
+	burials []*burial // children before the indexes that name them
+	asked   []digest.Digest
+	seen    *state // before anything was looked for
+	unpin   func()
+}
+
+// revive finds what has to be brought back with the manifests asked for, keeps GC from it
+// until unpin, and checks that it is there. What exists needs nothing.
+//
+// Errors: ErrForgotten, ErrDamaged.
+func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest) (*revival, error) {
+	back := &revival{asked: asked, seen: r.visible.Load()}
+
+	for _, dgst := range asked {
+		if err := back.add(back.seen, dgst); err != nil {
+			return nil, err
+		}
+	}
+
+	var named []digest.Digest
+	for _, b := range back.burials {
+		named = slices.AppendSeq(named, b.Manifest.names())
+	}
+
+	slices.Sort(named)
+	back.unpin = s.pin(r, slices.Compact(named)...)
+
+	for _, b := range back.burials {
+		if err := s.checkBuried(ctx, r, back.seen, b.Manifest); err != nil {
+			back.unpin()
+
+			return nil, err
+		}
+	}
+
+	return back, nil
+}
+
+// add adds a manifest that was deleted, and before it the children that were.
+//
+// Errors: ErrForgotten.
+func (v *revival) add(st *state, dgst digest.Digest) error {
+	if _, exists := st.manifests.Get(dgst); exists || v.has(dgst) {
+		return nil
+	}
+
+	b, ok := st.burials.Get(dgst)
+	if !ok {
+		return fmt.Errorf("%w: manifest %s", ErrForgotten, dgst)
+	}
+
+	for _, child := range b.Manifest.Manifests {
+		if err := v.add(st, child.Digest); err != nil && child.Size >= 0 {
+			return err
+		}
+	}
+
+	v.burials = append(v.burials, b)
+
+	return nil
+}
+
+func (v *revival) has(dgst digest.Digest) bool {
+	return slices.ContainsFunc(v.burials, func(b *burial) bool { return b.Manifest.Digest == dgst })
+}
+
+// checkBuried says whether the bytes of a manifest and of what it names are there, with the
+// size that they had.
+//
+// Errors: ErrDamaged.
+func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *ManifestRecord) error {
+	refs := append([]Ref{{Digest: m.Digest, Size: m.Size, At: m.At}}, m.Blobs...)
+
+	return s.each(len(refs), func(i int) error {
+		ref := refs[i]
+		if ref.Size < 0 { // nobody has ever seen it
+			return nil
+		}
+
+		info, err := s.driver.Stat(ctx, s.buriedKey(r, st, ref))
+
+		switch {
+		case isNotExist(err):
+			return fmt.Errorf("%w: %s, which %s needs, is missing", ErrDamaged, ref.Digest, m.Digest)
+		case err != nil:
+			return fmt.Errorf("look for %s: %w", ref.Digest, err)
+		case info.Size != ref.Size || s.durability.isDamaged(BlobKey(r.name, ref.Digest)):
+			return fmt.Errorf("%w: %s, which %s needs, is %d bytes long, not %d", ErrDamaged, ref.Digest, m.Digest, info.Size, ref.Size)
+		}
+
+		return nil
+	})
+}
+
+// buriedKey is where to look for what a deleted manifest names. Where a client has deleted that
+// in a bucket, the place may be others' by now: whether r still holds it has to be asked.
+func (s *Store) buriedKey(r *repository, st *state, ref Ref) string {
+	forgetter, ok := s.driver.(Forgetter)
+	if !ok || !st.isHidden(ref.Digest) {
+		return placedKey(r.name, ref.Digest, ref.At)
+	}
+
+	forgetter.Forget(BlobKey(r.name, ref.Digest))
+
+	return BlobKey(r.name, ref.Digest)
+}
+
+// ops brings the manifests back, unless one of them cannot be any more. One that was pushed
+// meanwhile is there.
+func (v *revival) ops(pending *state) ([]Op, error) {
+	var ops []Op
+
+	for _, b := range v.burials {
+		dgst := b.Manifest.Digest
+		if _, exists := pending.manifests.Get(dgst); exists {
+			continue
+		}
+
+		now, ok := pending.burials.Get(dgst)
+		if !ok || now.Seq != b.Seq {
+			return nil, errors.Join(errMoved, fmt.Errorf("%w: manifest %s", ErrForgotten, dgst))
+		}
+
+		ops = append(ops, Op{Kind: OpPutManifest, Manifest: b.Manifest})
+	}
+
+	return ops, v.recheck(pending)
+}
+
+// recheck says whether what was seen is still there: the manifests that exist, the children,
+// and the blobs.
+func (v *revival) recheck(pending *state) error {
+	needed := slices.Clone(v.asked)
+
+	for _, b := range v.burials {
+		for _, child := range b.Manifest.Manifests {
+			if child.Size >= 0 {
+				needed = append(needed, child.Digest)
+			}
+		}
+
+		for dgst := range b.Manifest.names() {
+			was, _ := v.seen.hidden.Get(dgst)
+			if now, hidden := pending.hidden.Get(dgst); hidden && !now.Equal(was) {
+				return errMoved
+			}
+		}
+	}
+
+	for _, dgst := range needed {
+		if _, exists := pending.manifests.Get(dgst); !exists && !v.has(dgst) {
+			return errMoved
+		}
+	}
+
+	return nil
+}
+
+// tags gives the manifests that were asked for the tags that went with them, where those do
+// not exist by now.
+func (v *revival) tags(pending *state) (Restored, []Op) {
+	done := Restored{Manifests: []digest.Digest{}, Tags: []Tag{}, Taken: []Tag{}}
+
+	var ops []Op
+
+	for _, b := range v.burials {
+		done.Manifests = append(done.Manifests, b.Manifest.Digest)
+
+		if !slices.Contains(v.asked, b.Manifest.Digest) {
+			continue
+		}
+
+		for _, tag := range b.Tags {
+			if _, exists := pending.tags.Get(tag); exists {
+				done.Taken = append(done.Taken, tag)
+			} else {
+				done.Tags = append(done.Tags, tag)
+				ops = append(ops, Op{Kind: OpSetTag, Tag: tag, Digest: b.Manifest.Digest})
+			}
+		}
+	}
+
+	return done, ops
+}

@@ -1,0 +1,63 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// all are the stores, in the order of their prefixes.
+func (s *Stores) all() []*Store {
+	all := []*Store{s.standard}
+	for _, prefix := range slices.Sorted(maps.Keys(s.sub)) {
+		all = append(all, s.sub[prefix])
+	}
+
+	return all
+}
+
+// Collect implements Maintenance. A store that cannot be collected keeps no other from being
+// so.
+func (s *Stores) Collect(ctx context.Context) (Collected, error) {
+	var (
+		all    Collected
+		failed []error
+	)
+
+	for _, store := range s.all() {
+		done, err := store.Collect(ctx)
+		all.add(done)
+
+		failed = append(failed, err)
+	}
+
+	return all, errors.Join(failed...)
+}
+
+// TagHistory implements History.
+func (s *Stores) TagHistory(ctx context.Context, repo RepoName, tag Tag, before uint64, n int) ([]TagEvent, bool, error) {
+	return s.of(repo).TagHistory(ctx, repo, tag, before, n)
+}
+
+// UndoTag implements Recovery.
+func (s *Stores) UndoTag(ctx context.Context, repo RepoName, tag Tag, who string) (TagEvent, error) {
+	return s.of(repo).UndoTag(ctx, repo, tag, who)
+}
+
+// Undelete implements Recovery.
+func (s *Stores) Undelete(ctx context.Context, repo RepoName, dgst digest.Digest, who string) (Restored, error) {
+	return s.of(repo).Undelete(ctx, repo, dgst, who)
+}
+
+// DeleteRepo implements Recovery.
+func (s *Stores) DeleteRepo(ctx context.Context, repo RepoName, who string) error {
+	return s.of(repo).DeleteRepo(ctx, repo, who)
+}
+
+// Purge implements Purger, in the store that repo belongs to.
+func (s *Stores) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, opts PurgeOptions, who string) (Purged, error) {
+	return s.of(repo).Purge(ctx, repo, dgst, opts, who)
+}
