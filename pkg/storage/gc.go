@@ -136,17 +136,7 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		}
 	}
 
-	var (
-		one Collected
-		err error
-	)
-
-	if s.remote {
-		one, err = s.collectBucket(ctx, needed)
-	} else {
-		one, err = s.collectStrays(ctx)
-	}
-
+	one, err := s.collectRest(ctx, needed)
 	all.add(one)
 
 	failed = append(failed, err)
@@ -159,13 +149,22 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	return all, errors.Join(append(failed, ctx.Err())...)
 }
 
+// collectRest does what is left when all repositories were looked at, which need needed.
+func (s *Store) collectRest(ctx context.Context, needed *needs) (Collected, error) {
+	if s.remote {
+		return s.collectBucket(ctx, needed)
+	}
+
+	return s.collectStrays(ctx)
+}
+
 // collectRepo does what can be done in one repository by itself. In a bucket it notes what
 // that needs.
 func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (Collected, error) {
 	done, known := Collected{Repos: 1}, true
 
 	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
-		if !r.visible.Load().exists() {
+		if !s.remote && !r.visible.Load().exists() {
 			known = false // an index.json that cannot be read may name what is there
 
 			return nil

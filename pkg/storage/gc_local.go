@@ -137,8 +137,8 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 		return false, nil
 	}
 
-	finish, err := s.takeAway(ctx, r, dgst, info.Key)
-	if finish == nil || err != nil {
+	finish, gone, err := s.takeAway(ctx, r, dgst, info.Key)
+	if !gone || err != nil {
 		return false, err
 	}
 
@@ -153,23 +153,27 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 
 // takeAway removes a blob unless it is leased, or needed after all. A commit pins what it
 // names until it is visible, so one of the two tells.
-func (s *Store) takeAway(ctx context.Context, r *repository, dgst digest.Digest, key string) (finish func() error, err error) {
+func (s *Store) takeAway(
+	ctx context.Context, r *repository, dgst digest.Digest, key string,
+) (finish func() error, gone bool, err error) {
 	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
 	if !ok {
-		return nil, nil
+		return nil, false, nil
 	}
 	defer spare()
 
 	if r.visible.Load().needs(dgst) {
-		return nil, nil
+		return nil, false, nil
 	}
 
 	remover, ok := s.driver.(Remover)
 	if !ok {
-		return func() error { return nil }, s.driver.Delete(ctx, key)
+		return func() error { return nil }, true, s.driver.Delete(ctx, key)
 	}
 
-	return remover.Remove(ctx, key)
+	finish, err = remover.Remove(ctx, key)
+
+	return finish, true, err
 }
 
 // forgetHidden forgets that blobs were deleted, of which nothing is there any more. That

@@ -83,10 +83,8 @@ func (l *repoLog) removeDirs() error {
 		}
 	}
 
-	for dir := l.repo; dir != l.root.path; dir = filepath.Dir(dir) {
-		if err := unix.Rmdir(dir); err != nil {
-			break // others are in it
-		}
+	for dir := l.repo; dir != l.root.path && unix.Rmdir(dir) == nil; {
+		dir = filepath.Dir(dir) // until others are in it
 	}
 
 	l.root.flush.wrote(l.root.path)
