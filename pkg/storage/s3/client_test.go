@@ -90,7 +90,7 @@ func TestPatience(t *testing.T) {
 // TestSlowBody: a server that takes a body slowly, but all the time, is waited for; and a
 // connection that was idle gives the next answer all of its time.
 func TestSlowBody(t *testing.T) {
-	const limit = 400 * time.Millisecond
+	const limit = 1200 * time.Millisecond
 
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for piece := make([]byte, 1<<20); ; time.Sleep(limit / 8) {
@@ -105,7 +105,7 @@ func TestSlowBody(t *testing.T) {
 	defer pool.CloseIdleConnections()
 
 	for range 2 {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL, bytes.NewReader(make([]byte, 16<<20)))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL, bytes.NewReader(make([]byte, 10<<20)))
 		if err != nil {
 			t.Fatal(err)
 		}
