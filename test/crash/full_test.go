@@ -194,4 +194,9 @@ func (f *filler) awaitRoom(t *testing.T) {
 
 		<-tick.C
 	}
+
+	time.Sleep(collectsWithin) // all of it
 }
+
+// collectsWithin is how long a run of GC takes here at the most, with what may be before it.
+const collectsWithin = 2 * time.Second

@@ -138,7 +138,7 @@ func TestCollectBlobs(t *testing.T) {
 	h.Push("b", "keep", "kept elsewhere")
 
 	h.Equal(h.collect(), 0, "freed, when all is young")
-	h.wait(gcDelay)
+	h.wait(gcDelay + 2*time.Second)
 	h.Equal(h.collect(), 0, "freed, when it is condemned")
 	h.wait(gcWait - time.Minute)
 	h.Equal(h.collect(), 0, "freed, a minute too early")
@@ -230,7 +230,7 @@ func TestCollectUntagged(t *testing.T) {
 	old := h.Push("a", "t", "one")
 	h.Push("a", "t", "two")
 
-	h.wait(gcDelay)
+	h.wait(gcDelay + 2*time.Second)
 	h.collect() // announces it
 	h.wait(gcWait)
 	h.NoError(h.fresh().Get("a", string(old.Digest)), "pull at another replica")
@@ -272,7 +272,7 @@ func TestWhy(t *testing.T) {
 	}
 
 	why("has to announce first")
-	h.wait(gcDelay)
+	h.wait(gcDelay + 2*time.Second)
 	h.collect()
 
 	until := why("has announced").Until
@@ -294,7 +294,7 @@ func TestSweptIsNotHeld(t *testing.T) {
 
 	deleter := h.slow()
 
-	h.wait(gcDelay)
+	h.wait(gcDelay + 2*time.Second)
 	deleter.collect()
 	h.wait(gcWait)
 
@@ -543,7 +543,7 @@ func TestUploadStopped(t *testing.T) {
 						h.Push("a", "keep", "kept")
 						h.Push("b", "keep", content)
 						h.Blob("a", content)
-						h.wait(gcDelay)
+						h.wait(gcDelay + 2*time.Second)
 						h.collect()
 						h.wait(gcWait)
 
