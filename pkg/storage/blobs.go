@@ -107,12 +107,7 @@ func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who
 			return nil, fmt.Errorf("%w: a manifest names %s", ErrInUse, dgst)
 		}
 
-		ops := []Op{{Kind: OpHideBlob, Digest: dgst}}
-		if s.remote { // what was listed counts no more, whether it is gone yet or not
-			ops = append(ops, Op{Kind: OpSweep, Digest: dgst})
-		}
-
-		return ops, nil
+		return []Op{{Kind: OpHideBlob, Digest: dgst}}, nil
 	})
 	if err != nil {
 		return err

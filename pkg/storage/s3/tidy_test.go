@@ -39,7 +39,7 @@ func TestTidy(t *testing.T) {
 	h.Append("a", upload, 0, bigLayer+bigLayer)
 
 	left := []string{
-		"_zot/probe/token/x", "a/.zot/segment-00000000000000000001-token", "a/.zot/checkpoint-00000000000000000001-token",
+		"_zot/probe/token/x", "a/.zot/checkpoint-00000000000000000001-token",
 		"a/.zot/dropped-00000000000000000001-token", storage.UploadKey("a", upload), storage.UploadKey("a", upload) + ".token.data",
 	}
 
