@@ -92,6 +92,12 @@ func TestDoomed(t *testing.T) {
 
 	group.Wait()
 
+	if spare, ok := l.doom("a", 0); ok { // nobody needs it now
+		spare()
+
+		deleted++
+	}
+
 	if deleted == 0 {
 		t.Error("nothing was ever deleted")
 	}
