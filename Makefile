@@ -140,10 +140,11 @@ full: build ## of "make crash" what takes all room, or all open files
 soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a disk and in a bucket; SOAK=1h each
 	@$(SUITE) soak $(GO) test -v -tags soak -count=1 -timeout=30h ./test/soak
 
+# One package after the other: tests of the cache measure how long a call takes.
 .PHONY: remote
 remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoDB
 	@test/need.sh redis-server=redis-server
-	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -timeout=15m $(REMOTE_PACKAGES)
+	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -p=1 -timeout=15m $(REMOTE_PACKAGES)
 
 # REPLICAS_SEED=n REPLICAS_SEEDS=20 REPLICAS_FAULTS=4 REPLICAS_OUTAGE=30s make it thorough.
 .PHONY: replicas
