@@ -88,17 +88,12 @@ func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Diges
 // is to go is listed before the commit: whoever pushes the blob again after it writes
 // something new, which stays, and whoever has looked at it before has to look again.
 func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
-	var placed []string
-
-	for info, err := range s.driver.List(ctx, BlobKey(r.name, dgst)+"/", "") {
-		if err != nil {
-			return fmt.Errorf("delete blob %s: %w", dgst, err)
-		}
-
-		placed = append(placed, info.Key)
+	members, err := s.members(ctx, r, []digest.Digest{dgst})
+	if err != nil {
+		return fmt.Errorf("delete blob %s: %w", dgst, err)
 	}
 
-	err := r.commit(who, func(pending *state) ([]Op, error) {
+	err = r.commit(who, func(pending *state) ([]Op, error) {
 		if !s.remote && pending.isHidden(dgst) {
 			return nil, fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
 		}
@@ -115,7 +110,7 @@ func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who
 
 	ctx = context.WithoutCancel(ctx)
 
-	return s.each(len(placed), func(i int) error { return s.driver.Delete(ctx, placed[i]) })
+	return s.each(len(members), func(i int) error { return s.driver.Delete(ctx, members[i]) })
 }
 
 // stat says where a blob that r holds is, and how large. What the state knows a bucket

@@ -210,6 +210,10 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 // other lease.
 func (gc GC) undelete() time.Duration { return max(gc.Undelete, gc.Delay) }
 
+// notice is for how long what goes from a bucket is announced before: an answer may count that
+// rests on a state from before the announcement.
+func (gc GC) notice() time.Duration { return gc.Delay + Staleness }
+
 // forgetOld forgets the manifests that were deleted long ago.
 func (s *Store) forgetOld(r *repository, done *Collected) error {
 	deadline := s.opts.Now().Add(-s.opts.GC.undelete())

@@ -166,14 +166,18 @@ func (s *Store) takeAway(
 		return nil, false, nil
 	}
 
-	remover, ok := s.driver.(Remover)
-	if !ok {
-		return func() error { return nil }, true, s.driver.Delete(ctx, key)
-	}
-
-	finish, err = remover.Remove(ctx, key)
+	finish, err = s.remove(ctx, key)
 
 	return finish, true, err
+}
+
+// remove makes that nothing is at key. finish frees the bytes, where that takes longer.
+func (s *Store) remove(ctx context.Context, key string) (finish func() error, err error) {
+	if remover, ok := s.driver.(Remover); ok {
+		return remover.Remove(ctx, key)
+	}
+
+	return func() error { return nil }, s.driver.Delete(ctx, key)
 }
 
 // forgetHidden forgets that blobs were deleted, of which nothing is there any more. That

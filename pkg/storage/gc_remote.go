@@ -156,7 +156,7 @@ func (run *bucketRun) decide(ctx context.Context, r *repository, members []Membe
 		}
 	}
 
-	if err := s.condemn(r, condemns); err != nil {
+	if err := s.condemn(r, condemns, func(pending *state, dgst digest.Digest) bool { return !pending.needs(dgst) }); err != nil {
 		return err
 	}
 
@@ -173,8 +173,8 @@ func (s *Store) youth(st *state) time.Duration {
 	return s.opts.GC.Delay
 }
 
-// condemn commits that all may be swept, later, that r does not need.
-func (s *Store) condemn(r *repository, dgsts []digest.Digest) error {
+// condemn commits that all may go, later, of which may still says so.
+func (s *Store) condemn(r *repository, dgsts []digest.Digest, may func(pending *state, dgst digest.Digest) bool) error {
 	slices.Sort(dgsts)
 
 	for batch := range slices.Chunk(slices.Compact(dgsts), maxOps) {
@@ -182,7 +182,7 @@ func (s *Store) condemn(r *repository, dgsts []digest.Digest) error {
 			var ops []Op
 
 			for _, dgst := range batch {
-				if !pending.needs(dgst) && !pending.isCondemned(dgst) {
+				if !pending.isCondemned(dgst) && may(pending, dgst) {
 					ops = append(ops, Op{Kind: OpCondemn, Digest: dgst})
 				}
 			}
@@ -272,7 +272,7 @@ func (s *Store) dueSweeps(pending *state, seen map[uint64]time.Time) []Op {
 
 	pending.condemned.Scan(func(dgst digest.Digest, condemned mark) bool {
 		since, known := seen[condemned.Seq]
-		if known && s.opts.Now().Sub(since) >= s.opts.GC.Delay+Staleness && !pending.needs(dgst) {
+		if known && s.opts.Now().Sub(since) >= s.opts.GC.notice() && !pending.needs(dgst) {
 			ops = append(ops, Op{Kind: OpSweep, Digest: dgst})
 		}
 

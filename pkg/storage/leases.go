@@ -75,52 +75,16 @@ func (l *leases) tryPin(key string) (doomed chan struct{}) {
 // doom keeps others from leasing a key, until spare. It does not where a lease is younger
 // than age.
 func (l *leases) doom(key string, age time.Duration) (spare func(), ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	held := l.held[key]
-	if held != nil && (held.doomed != nil || held.pins > 0 || l.now().Sub(held.since) < age) {
-		return nil, false
-	}
-
-	doomed := make(chan struct{})
-	l.held[key] = &lease{doomed: doomed}
-
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-
-		delete(l.held, key)
-		close(doomed)
-	}, true
+	return l.doomIf(func(held *lease) bool { return l.now().Sub(held.since) >= age }, key)
 }
 
-// pinPoll is how often doomAll looks whether answers are still under way.
-const pinPoll = 5 * time.Millisecond
-
-// doomAll keeps others from leasing keys, until spare, whoever counts on them. It waits for
-// the answers that are under way, and keeps none of the keys meanwhile: such an answer may
-// wait for another of them.
-func (l *leases) doomAll(ctx context.Context, keys []string) (spare func(), err error) {
-	for {
-		if spare, ok := l.tryDoomAll(keys); ok {
-			return spare, nil
-		}
-
-		select {
-		case <-time.After(pinPoll):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (l *leases) tryDoomAll(keys []string) (spare func(), ok bool) {
+// doomIf dooms keys, all or none, if may says so of those that are leased.
+func (l *leases) doomIf(may func(*lease) bool, keys ...string) (spare func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
 	for _, key := range keys {
-		if held := l.held[key]; held != nil && (held.doomed != nil || held.pins > 0) {
+		if held := l.held[key]; held != nil && (held.doomed != nil || held.pins > 0 || !may(held)) {
 			return nil, false
 		}
 	}
@@ -140,6 +104,26 @@ func (l *leases) tryDoomAll(keys []string) (spare func(), ok bool) {
 
 		close(doomed)
 	}, true
+}
+
+// pinPoll is how often doomAll looks whether answers are still under way.
+const pinPoll = 5 * time.Millisecond
+
+// doomAll keeps others from leasing keys, until spare, whoever counts on them. It waits for
+// the answers that are under way, and keeps none of the keys meanwhile: such an answer may
+// wait for another of them.
+func (l *leases) doomAll(ctx context.Context, keys []string) (spare func(), err error) {
+	for {
+		if spare, ok := l.doomIf(func(*lease) bool { return true }, keys...); ok {
+			return spare, nil
+		}
+
+		select {
+		case <-time.After(pinPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // since says when a key was leased last: now, if an answer is under way; zero if it is

@@ -346,12 +346,7 @@ func (s *Store) removePurged(ctx context.Context, r *repository, dgsts []digest.
 
 // removeBytes removes a file, and the mark that it was damaged.
 func (s *Store) removeBytes(ctx context.Context, key string) error {
-	remover, ok := s.driver.(Remover)
-	if !ok {
-		return errors.Join(s.driver.Delete(ctx, key), s.durability.healed(ctx, key))
-	}
-
-	finish, err := remover.Remove(ctx, key)
+	finish, err := s.remove(ctx, key)
 	if err != nil {
 		return err
 	}

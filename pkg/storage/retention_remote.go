@@ -9,31 +9,33 @@ import (
 // retainCondemned removes manifests of a bucket in two steps: it condemns one, and a later
 // run removes it, if nobody has needed it for as long as any replica's answer counts.
 func (s *Store) retainCondemned(ctx context.Context, r *repository, j *judge, p plan, done *Collected) error {
-	var fresh, due []Verdict
+	var (
+		fresh []digest.Digest
+		due   []Verdict
+	)
 
 	st := r.visible.Load()
 	s.condemnations.observe(r.name, st, j.now)
 
 	known := map[digest.Digest]sighting{}
+	verdicts := map[digest.Digest]Verdict{}
 
 	for _, v := range p.manifests {
 		seen, ok := s.condemnations.of(r, st, v.Digest)
-		known[v.Digest] = seen
+		known[v.Digest], verdicts[v.Digest] = seen, v
 
 		switch {
 		case !ok:
-			fresh = append(fresh, v)
-		case !j.now.Before(seen.at.Add(s.opts.GC.Delay + Staleness)):
+			fresh = append(fresh, v.Digest)
+		case !j.now.Before(seen.at.Add(s.opts.GC.notice())):
 			due = append(due, v)
 		}
 	}
 
-	err := inBatches(ctx, fresh, func(batch []Verdict) error { return s.condemnManifests(r, batch) })
+	err := s.condemn(r, fresh, func(pending *state, dgst digest.Digest) bool { return s.isLoose(pending, verdicts[dgst]) })
 	if err != nil {
 		return err
 	}
-
-	s.condemnations.observe(r.name, r.visible.Load(), s.opts.Now())
 
 	return inBatches(ctx, due, func(batch []Verdict) error {
 		removed, err := s.commitVerdicts(r, batch, func(pending *state, v Verdict) (Op, bool) {
@@ -45,20 +47,5 @@ func (s *Store) retainCondemned(ctx context.Context, r *repository, j *judge, p 
 		done.Manifests += removed
 
 		return err
-	})
-}
-
-// condemnManifests announces that manifests are to go.
-func (s *Store) condemnManifests(r *repository, goes []Verdict) error {
-	return r.commit(gcUser, func(pending *state) ([]Op, error) {
-		var ops []Op
-
-		for _, v := range goes {
-			if _, already := pending.condemned.Get(v.Digest); !already && s.isLoose(pending, v) {
-				ops = append(ops, Op{Kind: OpCondemn, Digest: v.Digest})
-			}
-		}
-
-		return ops, nil
 	})
 }

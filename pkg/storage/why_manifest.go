@@ -65,7 +65,7 @@ func (s *Store) whyNotYet(r *repository, st *state, now time.Time, e *Explanatio
 		return
 	}
 
-	wait := s.opts.GC.Delay + Staleness
+	wait := s.opts.GC.notice()
 	seen, ok := s.condemnations.of(r, st, e.Digest)
 
 	switch until := seen.at.Add(wait); {

@@ -3,7 +3,6 @@ package s3
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -119,22 +118,13 @@ func (h *history) fromSegments(ctx context.Context) ([]storage.Record, error) {
 // segment returns the records of a segment that are still wanted. One that was removed
 // meanwhile has none.
 func (h *history) segment(ctx context.Context, segment segmentName) ([]storage.Record, error) {
-	data, _, err := h.log.b.client.read(ctx, h.log.objectKey(segment.name), "")
+	batches, err := h.log.batchesIn(ctx, segment.name)
 	if isNotExist(err) {
 		return nil, nil
 	}
 
 	if err != nil {
 		return nil, err
-	}
-
-	var batches []batch
-	if err := json.Unmarshal(data, &batches); err != nil {
-		return nil, fmt.Errorf("%w: segment %s: %w", storage.ErrDamaged, segment.name, err)
-	}
-
-	if err := checkBatches(batches); err != nil {
-		return nil, fmt.Errorf("segment %s: %w", segment.name, err)
 	}
 
 	if len(batches) > 0 {
@@ -191,7 +181,8 @@ func (l *repoLog) eachSegment(ctx context.Context, do func(segmentName, stored))
 
 // DropHistory removes the segments that were written before older, and a day ago, and which
 // begin before all that the head leads to: a writer that slept could only come to name later
-// ones. Who reads an older head looks at the present one where something is gone. A log with one checkpoint has no such segments yet, and is not asked for them.
+// ones. Who reads an older head looks at the present one where something is gone. A log with
+// one checkpoint has no such segments yet, and is not asked for them.
 func (l *repoLog) DropHistory(ctx context.Context, older time.Time) error {
 	if l.current().head.Before == nil {
 		return nil
@@ -209,7 +200,7 @@ func (l *repoLog) DropHistory(ctx context.Context, older time.Time) error {
 		}
 	})
 	if err == nil {
-		err = l.checks.Ask(ctx) // what no head names now none will
+		err = l.checks.Ask(ctx)
 	}
 
 	if err != nil {

@@ -302,21 +302,35 @@ func (l *repoLog) readSegments(ctx context.Context, segments []segmentRef) ([][]
 }
 
 func (l *repoLog) readSegment(ctx context.Context, segment segmentRef) ([]batch, error) {
-	data, _, err := l.b.client.read(ctx, l.objectKey(segment.Name), "")
+	batches, err := l.batchesIn(ctx, segment.Name)
 	if err != nil {
 		return nil, err
-	}
-
-	var batches []batch
-	if err := json.Unmarshal(data, &batches); err != nil {
-		return nil, fmt.Errorf("%w: segment %s: %w", storage.ErrDamaged, segment.Name, err)
 	}
 
 	if len(batches) == 0 || batches[0].first() != segment.First || batches[len(batches)-1].last() != segment.Last {
 		return nil, fmt.Errorf("%w: segment %s has not the records %d to %d", storage.ErrDamaged, segment.Name, segment.First, segment.Last)
 	}
 
-	return batches, checkBatches(batches)
+	return batches, nil
+}
+
+// batchesIn reads the segment of a name.
+func (l *repoLog) batchesIn(ctx context.Context, name string) ([]batch, error) {
+	data, _, err := l.b.client.read(ctx, l.objectKey(name), "")
+	if err != nil {
+		return nil, err
+	}
+
+	var batches []batch
+	if err := json.Unmarshal(data, &batches); err != nil {
+		return nil, fmt.Errorf("%w: segment %s: %w", storage.ErrDamaged, name, err)
+	}
+
+	if err := checkBatches(batches); err != nil {
+		return nil, fmt.Errorf("segment %s: %w", name, err)
+	}
+
+	return batches, nil
 }
 
 // Refresh asks for the head if what is known of it is older than since. All requests that
