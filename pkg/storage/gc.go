@@ -170,6 +170,10 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 			return nil
 		}
 
+		if !s.remote && r.isKept() { // it is being copied; the next run comes to it
+			return nil
+		}
+
 		if err := s.retain(ctx, r, &done); err != nil {
 			return err
 		}

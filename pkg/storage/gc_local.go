@@ -162,7 +162,7 @@ func (s *Store) takeAway(
 	}
 	defer spare()
 
-	if r.visible.Load().needs(dgst) {
+	if r.isKept() || r.visible.Load().needs(dgst) { // in this order: a copy takes the state that it then needs
 		return nil, false, nil
 	}
 

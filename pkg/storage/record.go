@@ -45,6 +45,11 @@ type Op struct {
 	Manifest *ManifestRecord `json:"manifest,omitempty"`
 	Seq      uint64          `json:"seq,omitempty"`
 
+	// When and by whom OpPutManifest or OpSetTag was done, where that is not the record's
+	// (zero): in the store that it was copied from.
+	Time time.Time `json:"time,omitzero"`
+	Who  string    `json:"who,omitempty"`
+
 	// Extra is what another program wrote into index.json beside the fields that
 	// zot has: a JSON object, kept and written again.
 	Extra json.RawMessage `json:"extra,omitempty"`
@@ -85,6 +90,15 @@ type Ref struct {
 	hidden    time.Time // when it was deleted last, if it was pushed again since
 	seen      uint64    // the number of the state by which it was looked for
 	elsewhere bool      // a client does not push it
+}
+
+// by says when and by whom an operation of record was done.
+func (op Op) by(record Record) (at time.Time, who string) {
+	if op.Time.IsZero() {
+		return record.Time, record.Who
+	}
+
+	return op.Time, op.Who
 }
 
 // EncodeRecords writes records as one line of JSON, without its newline.

@@ -16,7 +16,8 @@ type repository struct {
 	store *Store
 	log   Log
 
-	policy Policy // of retention
+	policy Policy       // of retention
+	copies atomic.Int32 // that are under way, from it or into it
 
 	visible atomic.Pointer[state] // what readers see: durable
 

@@ -229,7 +229,7 @@ func (s *state) apply(record Record, op Op) {
 	switch op.Kind {
 	case OpPutManifest:
 		manifest := *op.Manifest
-		manifest.Pushed, manifest.Who = record.Time, record.Who
+		manifest.Pushed, manifest.Who = op.by(record)
 		s.putManifest(&manifest)
 	case OpDeleteManifest:
 		s.bury(op.Digest, record)
@@ -240,7 +240,8 @@ func (s *state) apply(record Record, op Op) {
 	case OpForget:
 		s.forget(op.Digest)
 	case OpSetTag:
-		s.setTag(op.Tag, tagEntry{Digest: op.Digest, Time: record.Time, Who: record.Who, Extra: op.Extra})
+		at, who := op.by(record)
+		s.setTag(op.Tag, tagEntry{Digest: op.Digest, Time: at, Who: who, Extra: op.Extra})
 	case OpDeleteTag:
 		s.deleteTag(op.Tag, record.Time)
 	case OpHideBlob:

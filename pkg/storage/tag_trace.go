@@ -2,6 +2,7 @@ package storage
 
 import (
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -24,20 +25,24 @@ type change struct {
 	action  TagAction // "" = nothing
 	digest  digest.Digest
 	perhaps bool // it deleted a manifest, or all of them
+
+	time time.Time
+	who  string
 }
 
 func (t *tagTrace) changeBy(record Record) change {
-	var c change
+	c := change{time: record.Time, who: record.Who}
 
 	for _, op := range record.Ops {
 		switch {
 		case op.Kind == OpSetTag && op.Tag == t.tag:
 			c = change{action: TagSet, digest: op.Digest}
+			c.time, c.who = op.by(record)
 		case op.Kind == OpDeleteTag && op.Tag == t.tag:
-			c = change{action: TagDeleted}
+			c = change{action: TagDeleted, time: record.Time, who: record.Who}
 		case op.Kind == OpDeleteRepo || op.Kind == OpDeleteManifest && (c.action != TagSet || c.digest == op.Digest):
 			if c.action == TagSet {
-				c = change{action: TagDeleted}
+				c = change{action: TagDeleted, time: record.Time, who: record.Who}
 			}
 
 			c.perhaps = c.action == ""
@@ -94,7 +99,7 @@ func (t *tagTrace) event(action TagAction, record Record) knownEvent {
 	c := t.changeBy(record)
 
 	return knownEvent{TagEvent: TagEvent{
-		Seq: record.Seq, Tag: t.tag, Action: action, Digest: c.digest, Time: record.Time, Who: record.Who,
+		Seq: record.Seq, Tag: t.tag, Action: action, Digest: c.digest, Time: c.time, Who: c.who,
 	}}
 }
 

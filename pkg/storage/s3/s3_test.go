@@ -151,3 +151,21 @@ func TestRecovery(t *testing.T) {
 		return again(), again
 	})
 }
+
+// TestCopy: a bucket is backed up to a directory, and restored from one.
+func TestCopy(t *testing.T) {
+	b := newBench(t)
+
+	for name, dedupe := range map[string]bool{"dedupe": true, "no dedupe": false} {
+		t.Run(name, func(t *testing.T) {
+			storagetest.TestCopy(t, func(t *testing.T) (storage.Driver, storage.Cache) {
+				opts := b.options()
+				opts.Dedupe = dedupe
+
+				return open(t, opts), storagetest.NewMapCache()
+			}, func(t *testing.T) (storage.Driver, storage.Cache) {
+				return storagetest.NewMemory().Driver(), storagetest.NewMapCache()
+			})
+		})
+	}
+}
