@@ -85,10 +85,10 @@ func (s *Store) DeleteBlob(ctx context.Context, repo RepoName, dgst digest.Diges
 }
 
 // hide commits that a blob is gone, and then removes what a bucket has for r alone. What
-// is to go is listed before the commit: whoever pushes the blob again after it writes
-// something new, which stays, and whoever has looked at it before has to look again.
+// is to go is listed before the commit, and named by it: what is pushed meanwhile is something
+// new, and stays, and whoever has looked at the blob before has to look for something else.
 func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who string) error {
-	members, err := s.members(ctx, r, []digest.Digest{dgst})
+	members, err := s.members(ctx, r, dgst)
 	if err != nil {
 		return fmt.Errorf("delete blob %s: %w", dgst, err)
 	}
@@ -102,15 +102,40 @@ func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who
 			return nil, fmt.Errorf("%w: a manifest names %s", ErrInUse, dgst)
 		}
 
-		return []Op{{Kind: OpHideBlob, Digest: dgst}}, nil
+		return []Op{{Kind: OpHideBlob, Digest: dgst, Members: members}}, nil
 	})
 	if err != nil {
 		return err
 	}
 
-	ctx = context.WithoutCancel(ctx)
+	return s.removeMembers(context.WithoutCancel(ctx), r, dgst, members)
+}
 
-	return s.each(len(members), func(i int) error { return s.driver.Delete(ctx, members[i]) })
+// members lists what makes r hold a blob in a bucket, by places.
+func (s *Store) members(ctx context.Context, r *repository, dgst digest.Digest) ([]string, error) {
+	if !s.remote {
+		return nil, nil
+	}
+
+	var members []string
+
+	key := BlobKey(r.name, dgst)
+
+	for info, err := range s.driver.List(ctx, key+"/", "") {
+		if err != nil {
+			return nil, fmt.Errorf("list what holds %s: %w", dgst, err)
+		}
+
+		members = append(members, placeOf(key, info.Key))
+	}
+
+	return members, nil
+}
+
+func (s *Store) removeMembers(ctx context.Context, r *repository, dgst digest.Digest, members []string) error {
+	return s.each(len(members), func(i int) error {
+		return s.driver.Delete(ctx, placedKey(r.name, dgst, members[i]))
+	})
 }
 
 // stat says where a blob that r holds is, and how large. What the state knows a bucket
@@ -119,7 +144,7 @@ func (s *Store) hide(ctx context.Context, r *repository, dgst digest.Digest, who
 // Errors: ErrBlobUnknown; ErrDamaged if it is there, but is not what it should be.
 func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (Info, error) {
 	st := r.visible.Load()
-	if err := s.checkShown(st, r.name, dgst); err != nil {
+	if err := s.checkShown(st, dgst); err != nil {
 		return Info{}, err
 	}
 
@@ -139,7 +164,7 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 // open opens a blob that r holds. The size is checked before any byte is given out.
 func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng Range) (*Object, error) {
 	st := r.visible.Load()
-	if err := s.checkShown(st, r.name, dgst); err != nil {
+	if err := s.checkShown(st, dgst); err != nil {
 		return nil, err
 	}
 
@@ -165,7 +190,7 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 // Errors: fs.ErrNotExist.
 func (s *Store) find(ctx context.Context, r *repository, st *state, dgst digest.Digest) (Info, error) {
 	if pool, ok := s.driver.(Pool); ok {
-		return pool.StatSince(ctx, BlobKey(r.name, dgst), st.sweptAt(dgst))
+		return pool.StatCounted(ctx, BlobKey(r.name, dgst), st.counted(dgst))
 	}
 
 	return s.driver.Stat(ctx, BlobKey(r.name, dgst))
@@ -183,18 +208,12 @@ func (s *Store) keyOf(ctx context.Context, r *repository, st *state, dgst digest
 	return info.Key, err
 }
 
-// checkShown says whether a blob was deleted. A bucket tells by itself, and more: whether
-// it was pushed again since. Only what is remembered of it may be older than the deletion.
+// checkShown says whether a blob was deleted. A bucket tells by what counts of it, and so
+// whether it was pushed again since.
 //
 // Errors: ErrBlobUnknown.
-func (s *Store) checkShown(st *state, repo RepoName, dgst digest.Digest) error {
-	if !st.isHidden(dgst) {
-		return nil
-	}
-
-	if forgetter, ok := s.driver.(Forgetter); ok {
-		forgetter.Forget(BlobKey(repo, dgst))
-
+func (s *Store) checkShown(st *state, dgst digest.Digest) error {
+	if s.remote || !st.isHidden(dgst) {
 		return nil
 	}
 

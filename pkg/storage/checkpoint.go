@@ -109,7 +109,7 @@ type checkpointLine struct {
 	Hidden   *checkpointBlob `json:"hidden,omitempty"`
 	Buried   *burial         `json:"buried,omitempty"`
 	Condemn  *checkpointMark `json:"condemned,omitempty"`
-	Sweep    *checkpointMark `json:"swept,omitempty"`
+	Swept    *checkpointGone `json:"swept,omitempty"`
 	End      *checkpointEnd  `json:"end,omitempty"` // the last line
 }
 
@@ -135,6 +135,11 @@ type checkpointBlob struct {
 type checkpointMark struct {
 	Digest digest.Digest `json:"digest"`
 	mark
+}
+
+type checkpointGone struct {
+	Digest digest.Digest `json:"digest"`
+	swept
 }
 
 type checkpointEnd struct {
@@ -173,8 +178,8 @@ func encodeCheckpoint(w io.Writer, st *state) error {
 	st.condemned.Scan(func(dgst digest.Digest, m mark) bool {
 		return write(checkpointLine{Condemn: &checkpointMark{dgst, m}})
 	})
-	st.swept.Scan(func(dgst digest.Digest, m mark) bool {
-		return write(checkpointLine{Sweep: &checkpointMark{dgst, m}})
+	st.swept.Scan(func(dgst digest.Digest, gone swept) bool {
+		return write(checkpointLine{Swept: &checkpointGone{dgst, gone}})
 	})
 
 	if err := errors.Join(failed, buffered.Flush()); err != nil {
@@ -245,8 +250,8 @@ func (s *state) take(line checkpointLine) error {
 		s.entomb(line.Buried)
 	case line.Condemn != nil:
 		s.condemned.Set(line.Condemn.Digest, line.Condemn.mark)
-	case line.Sweep != nil:
-		s.swept.Set(line.Sweep.Digest, line.Sweep.mark)
+	case line.Swept != nil:
+		s.swept.Set(line.Swept.Digest, line.Swept.swept)
 	default:
 		return fmt.Errorf("%w: a line of the checkpoint says nothing", ErrDamaged)
 	}

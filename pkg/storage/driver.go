@@ -236,24 +236,20 @@ type Finder interface {
 	FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error)
 }
 
-// Forgetter is a Driver that remembers for a while where blobs are. A blob that was
-// deleted is hidden by its driver, not by the state.
-type Forgetter interface {
-	// Forget drops what is remembered of the blob at key.
-	Forget(key string)
-}
-
 // Pool is a remote Driver in which an object says that a repository holds a blob, its
 // membership. It has the number of the newest record of the repository that its writer had
-// read; once a record that sweeps the blob has a higher one, it does not count, and may be
-// removed by anybody (docs/s3-format.md, "Deleting").
+// read. Once a record that sweeps the blob has a higher one, or one that deletes the blob
+// names it, it does not count, and may be removed by anybody (docs/s3-format.md, "Deleting").
 type Pool interface {
-	// StatSince is Stat of the key of a blob, of which memberships below since do not count.
-	StatSince(ctx context.Context, key string, since uint64) (Info, error)
+	// StatCounted is Stat of the key of a blob that has a membership which counts.
+	StatCounted(ctx context.Context, key string, counts Counts) (Info, error)
 
 	// Number is that of the membership at a placed key, if the place tells.
 	Number(placed string) (seq uint64, ok bool)
 }
+
+// Counts says whether a membership counts, by its place and its number.
+type Counts func(place string, seq uint64) bool
 
 // Member is a membership.
 type Member struct {

@@ -144,7 +144,7 @@ func (run *bucketRun) decide(ctx context.Context, r *repository, members []Membe
 
 	for _, member := range members {
 		switch {
-		case member.Seq < st.sweptAt(member.Digest):
+		case !st.counted(member.Digest)(placeOf(BlobKey(r.name, member.Digest), member.Key), member.Seq):
 			dead = append(dead, member)
 		case st.needs(member.Digest):
 		case st.isCondemned(member.Digest), member.Age < s.youth(st):
@@ -291,9 +291,9 @@ func (s *Store) oldMarks(pending *state) []Op {
 		deadline = s.opts.Now().Add(-oldMark)
 	)
 
-	pending.swept.Scan(func(_ digest.Digest, swept mark) bool {
-		if swept.Time.Before(deadline) {
-			upTo = max(upTo, swept.Seq)
+	pending.swept.Scan(func(_ digest.Digest, gone swept) bool {
+		if gone.Time.Before(deadline) {
+			upTo = max(upTo, gone.Seq, gone.Deleted)
 		}
 
 		return true

@@ -54,7 +54,7 @@ func TestSweptSince(t *testing.T) {
 	check("not forgotten", other, 3, true)
 	check("of what was never swept, seen long ago", digest.FromString("third"), 1, true)
 
-	if st.sweptAt(one) != 0 || st.sweptAt(other) != 4 {
+	if !st.counted(one)("", 0) || st.counted(other)("", 3) {
 		t.Error("what was forgotten is not gone, or too much is")
 	}
 }

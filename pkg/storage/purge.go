@@ -191,7 +191,7 @@ func (s *state) allNamers(dgst digest.Digest) []digest.Digest {
 // manifests that go, and the blobs that only the one asked for names.
 func (p purgePlan) unneeded(st *state, dgst digest.Digest, target *ManifestRecord) []digest.Digest {
 	after := st.clone()
-	after.fold(Record{Seq: st.seq + 1, Ops: p.ops(st)})
+	after.fold(Record{Seq: st.seq + 1, Ops: p.ops(st, nil)})
 
 	gone := append([]digest.Digest{dgst}, p.live...)
 	if target != nil {
@@ -207,7 +207,7 @@ func (p purgePlan) unneeded(st *state, dgst digest.Digest, target *ManifestRecor
 
 // ops are the operations of the purge: nothing of it can be brought back, and what was about
 // to be built on it fails.
-func (p purgePlan) ops(st *state) []Op {
+func (p purgePlan) ops(st *state, members map[digest.Digest][]string) []Op {
 	var ops []Op
 
 	for _, victim := range p.live {
@@ -220,7 +220,7 @@ func (p purgePlan) ops(st *state) []Op {
 	}
 
 	for _, dgst := range p.gone {
-		ops = append(ops, Op{Kind: OpHideBlob, Digest: dgst})
+		ops = append(ops, Op{Kind: OpHideBlob, Digest: dgst, Members: members[dgst]})
 	}
 
 	return ops
@@ -240,9 +240,12 @@ func (s *Store) purge(ctx context.Context, r *repository, dgst digest.Digest, op
 	}
 	defer spare()
 
-	members, err := s.members(ctx, r, plan.gone)
-	if err != nil {
-		return err
+	members := map[digest.Digest][]string{}
+
+	for _, gone := range plan.gone {
+		if members[gone], err = s.members(ctx, r, gone); err != nil {
+			return err
+		}
 	}
 
 	if !r.visible.Load().exists() { // bytes were pushed, and nothing was committed
@@ -259,7 +262,7 @@ func (s *Store) purge(ctx context.Context, r *repository, dgst digest.Digest, op
 
 		plan = now
 
-		return now.ops(pending), err
+		return now.ops(pending, members), err
 	})
 	if err != nil {
 		return err
@@ -299,30 +302,10 @@ func (s *Store) doomAll(ctx context.Context, r *repository, dgsts []digest.Diges
 	return s.leases.doomAll(ctx, keys)
 }
 
-// members lists the objects that make r hold blobs in a bucket, before the commit: what is
-// pushed after it stays.
-func (s *Store) members(ctx context.Context, r *repository, dgsts []digest.Digest) ([]string, error) {
-	if !s.remote {
-		return nil, nil
-	}
-
-	members := []string{}
-
-	for _, dgst := range dgsts {
-		for info, err := range s.driver.List(ctx, BlobKey(r.name, dgst)+"/", "") {
-			if err != nil {
-				return nil, fmt.Errorf("list what holds %s: %w", dgst, err)
-			}
-
-			members = append(members, info.Key)
-		}
-	}
-
-	return members, nil
-}
-
 // removePurged removes bytes, and all that is remembered of them.
-func (s *Store) removePurged(ctx context.Context, r *repository, dgsts []digest.Digest, members []string) error {
+func (s *Store) removePurged(
+	ctx context.Context, r *repository, dgsts []digest.Digest, members map[digest.Digest][]string,
+) error {
 	var failed []error
 
 	for _, dgst := range dgsts {
@@ -335,10 +318,8 @@ func (s *Store) removePurged(ctx context.Context, r *repository, dgsts []digest.
 		if !s.remote {
 			failed = append(failed, s.removeBytes(ctx, key))
 		}
-	}
 
-	for _, member := range members {
-		failed = append(failed, s.driver.Delete(ctx, member))
+		failed = append(failed, s.removeMembers(ctx, r, dgst, members[dgst]))
 	}
 
 	return errors.Join(append(failed, s.durability.flush(ctx))...)

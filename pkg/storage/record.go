@@ -27,7 +27,7 @@ const (
 	OpDeleteRepo     OpKind = "-repo"         // all manifests and tags, as OpDeleteManifest
 	OpSetTag         OpKind = "tag"           // Tag, Digest, Extra
 	OpDeleteTag      OpKind = "-tag"          // Tag
-	OpHideBlob       OpKind = "-blob"         // Digest: deleted, the bytes go later
+	OpHideBlob       OpKind = "-blob"         // Digest, Members: deleted, the bytes go later
 	OpShowBlob       OpKind = "blob"          // Digest: pushed again after it was hidden
 	OpForget         OpKind = "forget"        // Digest: a deleted manifest cannot be brought back any more
 	OpCondemn        OpKind = "condemn"       // Digest: to be swept, unless somebody needs it (docs/s3-format.md, "Deleting")
@@ -49,6 +49,10 @@ type Op struct {
 	// (zero): in the store that it was copied from.
 	Time time.Time `json:"time,omitzero"`
 	Who  string    `json:"who,omitempty"`
+
+	// Members are the memberships of a bucket (Pool) that go with a deleted blob, by their
+	// places. Others stay: they were written meanwhile.
+	Members []string `json:"members,omitempty"`
 
 	// Extra is what another program wrote into index.json beside the fields that
 	// zot has: a JSON object, kept and written again.

@@ -72,7 +72,7 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 		}
 
 		st := r.visible.Load()
-		if !st.sweptSince(dgst, seen) {
+		if st.countsFrom(dgst) <= seen {
 			return nil
 		}
 

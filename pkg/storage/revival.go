@@ -90,7 +90,7 @@ func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *Ma
 			return nil
 		}
 
-		info, err := s.driver.Stat(ctx, s.buriedKey(r, st, ref))
+		info, err := s.findBuried(ctx, r, st, ref)
 
 		switch {
 		case isNotExist(err):
@@ -105,17 +105,14 @@ func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *Ma
 	})
 }
 
-// buriedKey is where to look for what a deleted manifest names. Where a client has deleted that
-// in a bucket, the place may be others' by now: whether r still holds it has to be asked.
-func (s *Store) buriedKey(r *repository, st *state, ref Ref) string {
-	forgetter, ok := s.driver.(Forgetter)
-	if !ok || !st.isHidden(ref.Digest) {
-		return placedKey(r.name, ref.Digest, ref.At)
+// findBuried looks for what a deleted manifest names. Where a client has deleted that in a
+// bucket, the place may be others' by now: whether r still holds it has to be asked.
+func (s *Store) findBuried(ctx context.Context, r *repository, st *state, ref Ref) (Info, error) {
+	if s.remote && st.isHidden(ref.Digest) {
+		return s.find(ctx, r, st, ref.Digest)
 	}
 
-	forgetter.Forget(BlobKey(r.name, ref.Digest))
-
-	return BlobKey(r.name, ref.Digest)
+	return s.driver.Stat(ctx, placedKey(r.name, ref.Digest, ref.At))
 }
 
 // ops brings the manifests back, unless one of them cannot be any more. One that was pushed

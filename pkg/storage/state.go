@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,9 +31,9 @@ type state struct {
 	burials *btree.Map[digest.Digest, *burial] // manifests that can be brought back
 	graves  *btree.Map[digest.Digest, int]     // how many of them name a digest, or are it
 
-	condemned *btree.Map[digest.Digest, mark] // what a deleter waits for
-	swept     *btree.Map[digest.Digest, mark] // the last sweep of what was swept of late
-	settled   uint64                          // up to this record sweeps are forgotten
+	condemned *btree.Map[digest.Digest, mark]  // what a deleter waits for
+	swept     *btree.Map[digest.Digest, swept] // what does not count any more, of late
+	settled   uint64                           // up to this record sweeps are forgotten
 
 	// adopted is the digest of the newest index.json of another program that the
 	// records cover, extra what that had at its top beside our fields, kept the
@@ -49,21 +48,6 @@ type tagEntry struct {
 	Time   time.Time       `json:"time"`
 	Who    string          `json:"who,omitempty"`
 	Extra  json.RawMessage `json:"extra,omitempty"`
-}
-
-// burial is a manifest that was deleted.
-type burial struct {
-	Manifest *ManifestRecord `json:"manifest"`
-	Tags     []Tag           `json:"tags,omitempty"` // that went with it
-	Seq      uint64          `json:"seq"`            // of the record that deleted it
-	Time     time.Time       `json:"time"`
-	Who      string          `json:"who,omitempty"`
-}
-
-// mark is a record that says something of a digest.
-type mark struct {
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"`
 }
 
 type tagPair struct {
@@ -98,7 +82,7 @@ func newState() *state {
 		burials:   new(btree.Map[digest.Digest, *burial]),
 		graves:    new(btree.Map[digest.Digest, int]),
 		condemned: new(btree.Map[digest.Digest, mark]),
-		swept:     new(btree.Map[digest.Digest, mark]),
+		swept:     new(btree.Map[digest.Digest, swept]),
 	}
 }
 
@@ -185,37 +169,6 @@ func (s *state) inIndex(dgst digest.Digest) bool {
 	return r.indexes > 0
 }
 
-func (s *state) isHidden(dgst digest.Digest) bool {
-	_, ok := s.hidden.Get(dgst)
-
-	return ok
-}
-
-// hiddenSince says whether a blob was deleted since it was looked at.
-func (s *state) hiddenSince(named Ref) bool {
-	at, hidden := s.hidden.Get(named.Digest)
-
-	return hidden && !at.Equal(named.hidden)
-}
-
-// sweptSince says whether what held dgst by a state of number seen may be gone by now.
-func (s *state) sweptSince(dgst digest.Digest, seen uint64) bool {
-	return s.sweptAt(dgst) > seen || s.settled > seen
-}
-
-// sweptAt is the number of the newest sweep of dgst, 0 if there was none of late.
-func (s *state) sweptAt(dgst digest.Digest) uint64 {
-	m, _ := s.swept.Get(dgst)
-
-	return m.Seq
-}
-
-func (s *state) isCondemned(dgst digest.Digest) bool {
-	_, ok := s.condemned.Get(dgst)
-
-	return ok
-}
-
 // fold takes a record in. Only a state that is not published yet may be changed.
 func (s *state) fold(record Record) {
 	s.seq = record.Seq
@@ -246,6 +199,7 @@ func (s *state) apply(record Record, op Op) {
 		s.deleteTag(op.Tag, record.Time)
 	case OpHideBlob:
 		s.hidden.Set(op.Digest, record.Time)
+		s.dropMembers(op.Digest, record, op.Members)
 	case OpShowBlob:
 		s.hidden.Delete(op.Digest)
 	case OpCondemn:
@@ -254,7 +208,7 @@ func (s *state) apply(record Record, op Op) {
 		s.condemned.Delete(op.Digest)
 	case OpSweep:
 		s.condemned.Delete(op.Digest)
-		s.swept.Set(op.Digest, mark{record.Seq, record.Time})
+		s.swept.Set(op.Digest, swept{mark: mark{record.Seq, record.Time}})
 	case OpForgetSweeps:
 		s.forgetSweeps(op.Seq)
 	case OpAdoptIndex:
@@ -309,73 +263,6 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 	}
 }
 
-// bury removes a manifest and all tags that point to it, and remembers them.
-func (s *state) bury(dgst digest.Digest, record Record) {
-	manifest, ok := s.manifests.Get(dgst)
-	if !ok {
-		return
-	}
-
-	tags := s.tagsOf(dgst)
-	for _, tag := range tags {
-		s.deleteTag(tag, record.Time)
-	}
-
-	s.dropManifest(dgst)
-	s.letGo(manifest, record.Time)
-	s.entomb(&burial{Manifest: manifest, Tags: tags, Seq: record.Seq, Time: record.Time, Who: record.Who})
-}
-
-// letGo loosens what a manifest has held: its children, if it is an index, and its
-// referrers.
-func (s *state) letGo(manifest *ManifestRecord, at time.Time) {
-	for _, child := range manifest.Manifests {
-		s.loosen(child.Digest, at)
-	}
-
-	for _, referrer := range slices.Collect(s.referrersOf(ReferrerQuery{Subject: manifest.Digest})) {
-		s.loosen(referrer.Digest, at)
-	}
-}
-
-// entomb remembers a manifest that was deleted.
-func (s *state) entomb(b *burial) {
-	s.forget(b.Manifest.Digest)
-	s.burials.Set(b.Manifest.Digest, b)
-
-	for dgst := range b.Manifest.names() {
-		n, _ := s.graves.Get(dgst)
-		s.graves.Set(dgst, n+1)
-	}
-}
-
-// forget drops what is remembered of a manifest that was deleted.
-func (s *state) forget(dgst digest.Digest) {
-	b, ok := s.burials.Delete(dgst)
-	if !ok {
-		return
-	}
-
-	for dgst := range b.Manifest.names() {
-		if n, _ := s.graves.Get(dgst); n > 1 {
-			s.graves.Set(dgst, n-1)
-		} else {
-			s.graves.Delete(dgst)
-		}
-	}
-}
-
-// forgetSweeps drops the sweeps up to record seq.
-func (s *state) forgetSweeps(seq uint64) {
-	for _, dgst := range s.swept.Keys() {
-		if s.sweptAt(dgst) <= seq {
-			s.swept.Delete(dgst)
-		}
-	}
-
-	s.settled = max(s.settled, seq)
-}
-
 // names yields the manifest's own digest, and those of all that it names.
 func (m *ManifestRecord) names() iter.Seq[digest.Digest] {
 	return func(yield func(digest.Digest) bool) {
@@ -391,13 +278,6 @@ func (m *ManifestRecord) names() iter.Seq[digest.Digest] {
 			}
 		}
 	}
-}
-
-// inGrave says whether a manifest that can be brought back needs the bytes of dgst.
-func (s *state) inGrave(dgst digest.Digest) bool {
-	_, ok := s.graves.Get(dgst)
-
-	return ok
 }
 
 func (s *state) tagsOf(dgst digest.Digest) []Tag {

@@ -20,7 +20,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (storage.Info, error) {
 	}
 
 	if blob, ok := parseBlob(key); ok && blob.place == "" {
-		return b.find(ctx, blob, 0)
+		return b.find(ctx, blob, all)
 	}
 
 	info, err := b.client.head(ctx, physical(key))
@@ -40,7 +40,7 @@ func (b *Bucket) Open(ctx context.Context, key string, rng storage.Range) (*stor
 
 	blob, isBlob := parseBlob(key)
 	if isBlob && blob.place == "" {
-		info, err := b.find(ctx, blob, 0)
+		info, err := b.find(ctx, blob, all)
 		if err != nil {
 			return nil, err
 		}
@@ -128,9 +128,6 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[stora
 	}
 }
 
-// Forget implements storage.Forgetter.
-func (b *Bucket) Forget(key string) { b.holdings.Remove(key) }
-
 // Put writes a small object; a blob without a place becomes a new object of the
 // repository's own.
 func (b *Bucket) Put(ctx context.Context, key string, body []byte) (string, error) {
@@ -186,7 +183,7 @@ const urlValid = 20 * time.Minute
 func (b *Bucket) SignURL(ctx context.Context, key string) (string, error) {
 	blob, ok := parseBlob(key)
 	if ok && blob.place == "" {
-		info, err := b.find(ctx, blob, 0)
+		info, err := b.find(ctx, blob, all)
 		if err != nil {
 			return "", err
 		}

@@ -29,7 +29,7 @@ const maxOwn = 64 << 10
 // holding is what a repository holds, seen or written a moment ago.
 type holding struct {
 	placed string
-	seq    uint64 // of the membership
+	member string // the name of the membership
 	size   int64
 	at     time.Time
 	trust  time.Duration
@@ -42,21 +42,21 @@ const (
 	trustWritten = time.Minute
 )
 
-func (b *Bucket) hold(blob blob, place string, seq uint64, size int64, trust time.Duration) storage.Info {
+func (b *Bucket) hold(blob blob, place, member string, size int64, trust time.Duration) storage.Info {
 	placed := blob.at(place)
-	b.holdings.Add(blob.key(), holding{placed, seq, size, b.opts.Now(), trust})
+	b.holdings.Add(blob.key(), holding{placed, member, size, b.opts.Now(), trust})
 
 	return storage.Info{Key: placed, Size: size}
 }
 
-// StatSince implements storage.Pool.
-func (b *Bucket) StatSince(ctx context.Context, key string, since uint64) (storage.Info, error) {
+// StatCounted implements storage.Pool.
+func (b *Bucket) StatCounted(ctx context.Context, key string, counts storage.Counts) (storage.Info, error) {
 	blob, ok := parseBlob(key)
 	if !ok || blob.place != "" {
 		return storage.Info{}, fmt.Errorf("%q is no key of a blob: %w", key, fs.ErrInvalid)
 	}
 
-	return b.find(ctx, blob, since)
+	return b.find(ctx, blob, counts)
 }
 
 // Number implements storage.Pool. A blob in the pool has its number elsewhere.
@@ -66,19 +66,22 @@ func (b *Bucket) Number(placed string) (seq uint64, ok bool) {
 	return memberSeq(blob.place), isOwn(blob.place)
 }
 
-// find looks for a blob that a repository holds, wherever its bytes are. Memberships below
-// since do not count.
+// all is that every membership counts.
+func all(string, uint64) bool { return true }
+
+// find looks for a blob that a repository holds, wherever its bytes are.
 //
 // Errors: fs.ErrNotExist.
-func (b *Bucket) find(ctx context.Context, blob blob, since uint64) (storage.Info, error) {
-	if known, ok := b.holdings.Get(blob.key()); ok && known.seq >= since && b.within(known.at, known.trust) {
+func (b *Bucket) find(ctx context.Context, blob blob, counts storage.Counts) (storage.Info, error) {
+	counted := func(name string) bool { return counts(placeOfMember(name), memberSeq(name)) }
+
+	if known, ok := b.holdings.Get(blob.key()); ok && b.within(known.at, known.trust) && counted(known.member) {
 		return storage.Info{Key: known.placed, Size: known.size}, nil
 	}
 
 	var (
 		own    stored
-		member bool
-		newest uint64
+		pooled string // the newest, by its number
 		prefix = memberPrefix(blob.digest, blob.repo)
 	)
 
@@ -89,10 +92,10 @@ func (b *Bucket) find(ctx context.Context, blob blob, since uint64) (storage.Inf
 
 		name := object.key[len(prefix):]
 
-		switch seq := memberSeq(name); {
-		case seq < since:
+		switch {
+		case !counted(name):
 		case !isOwn(name):
-			member, newest = true, max(newest, seq)
+			pooled = max(pooled, name) // numbers have leading zeros
 		case own.key == "" || object.modified.After(own.modified):
 			own = object
 		}
@@ -102,9 +105,9 @@ func (b *Bucket) find(ctx context.Context, blob blob, since uint64) (storage.Inf
 	case own.key != "":
 		name := own.key[len(prefix):]
 
-		return b.hold(blob, name, memberSeq(name), own.size, trustSeen), nil
-	case member:
-		return b.findPooled(ctx, blob, newest)
+		return b.hold(blob, name, name, own.size, trustSeen), nil
+	case pooled != "":
+		return b.findPooled(ctx, blob, pooled)
 	}
 
 	return storage.Info{}, fmt.Errorf("blob %s: %w", blob.key(), fs.ErrNotExist)
@@ -113,7 +116,7 @@ func (b *Bucket) find(ctx context.Context, blob blob, since uint64) (storage.Inf
 // findPooled looks for the bytes of a blob that is in the pool, if at all. A crash may
 // have left a membership without bytes. Who is told that a blob is there may count on it
 // for a while, so it is not left condemned.
-func (b *Bucket) findPooled(ctx context.Context, blob blob, seq uint64) (storage.Info, error) {
+func (b *Bucket) findPooled(ctx context.Context, blob blob, member string) (storage.Info, error) {
 	gen, err := b.live(ctx, blob.digest) // whoever wrote the membership may have stopped before that
 	if err != nil {
 		return storage.Info{}, err
@@ -124,7 +127,7 @@ func (b *Bucket) findPooled(ctx context.Context, blob blob, seq uint64) (storage
 		return storage.Info{}, err
 	}
 
-	return b.hold(blob, poolPlaceOf(gen), seq, data.size, trustSeen), nil
+	return b.hold(blob, poolPlaceOf(gen), member, data.size, trustSeen), nil
 }
 
 // moved says where the bytes of a blob are now, of which nothing is at the place that a
@@ -134,7 +137,7 @@ func (b *Bucket) moved(ctx context.Context, blob blob) (place string, err error)
 	old := blob.place
 	blob.place = ""
 
-	if info, err := b.find(ctx, blob, 0); err == nil && info.Key != blob.at(old) {
+	if info, err := b.find(ctx, blob, all); err == nil && info.Key != blob.at(old) {
 		found, _ := parseBlob(info.Key)
 
 		return found.place, nil
@@ -266,16 +269,17 @@ type bring func(ctx context.Context, key string, absent bool) error
 
 // store makes a repository hold a blob whose verified bytes put brings.
 func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (placed string, err error) {
-	seq := uint64(0)
+	var member string
 
 	switch {
 	case blob.place != "": // replace exactly that
+		member = blob.place
 		err = put(ctx, physical(blob.at(blob.place)), false)
 	case b.opts.Dedupe && size > maxOwn:
-		blob.place, seq, err = b.share(ctx, blob, size, put)
+		blob.place, member, err = b.share(ctx, blob, size, put)
 	default:
 		blob.place = b.newOwn(blob.repo)
-		seq = memberSeq(blob.place)
+		member = blob.place
 		err = put(ctx, physical(blob.at(blob.place)), false)
 	}
 
@@ -283,26 +287,26 @@ func (b *Bucket) store(ctx context.Context, blob blob, size int64, put bring) (p
 		return "", err
 	}
 
-	return b.hold(blob, blob.place, seq, size, trustWritten).Key, nil
+	return b.hold(blob, blob.place, member, size, trustWritten).Key, nil
 }
 
 // share makes a repository a member of a blob in the pool, and brings the bytes if they
 // are not there. Bytes and membership may come in either order, since a reader looks for
 // both; the tombstone is read when both are there.
-func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (place string, seq uint64, err error) {
+func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (place, member string, err error) {
 	guess, _ := b.gens.Get(blob.digest)
 
 	var group errgroup.Group
 
 	group.Go(func() error { return b.bringData(ctx, blob.digest, guess, size, put) })
 	group.Go(func() (err error) {
-		seq, err = b.join(ctx, blob, size)
+		member, err = b.join(ctx, blob, size)
 
 		return err
 	})
 
 	if err := group.Wait(); err != nil {
-		return "", 0, err
+		return "", "", err
 	}
 
 	gen, err := b.live(ctx, blob.digest)
@@ -310,7 +314,7 @@ func (b *Bucket) share(ctx context.Context, blob blob, size int64, put bring) (p
 		err = b.bringData(ctx, blob.digest, gen, size, put)
 	}
 
-	return poolPlaceOf(gen), seq, err
+	return poolPlaceOf(gen), member, err
 }
 
 // maxUnwanted is up to how many bytes are sent without asking whether they are there. A
@@ -346,18 +350,18 @@ func (b *Bucket) bringData(ctx context.Context, dgst digest.Digest, gen int, siz
 	return err
 }
 
-// join makes a repository a member, and returns the number of the membership.
-func (b *Bucket) join(ctx context.Context, blob blob, size int64) (seq uint64, err error) {
+// join makes a repository a member, and returns the name of the membership.
+func (b *Bucket) join(ctx context.Context, blob blob, size int64) (member string, err error) {
 	body, err := json.Marshal(membership{Size: size})
 	if err != nil {
-		return 0, fmt.Errorf("encode membership: %w", err)
+		return "", fmt.Errorf("encode membership: %w", err)
 	}
 
-	seq = b.logs.seq(blob.repo)
-	key := memberPrefix(blob.digest, blob.repo) + memberName(seq)
+	member = memberName(b.logs.seq(blob.repo))
+	key := memberPrefix(blob.digest, blob.repo) + member
 	_, err = b.client.put(ctx, key, bytes.NewReader(body), int64(len(body)), condition{}, "")
 
-	return seq, err
+	return member, err
 }
 
 // membership is the content of one. Nothing reads it but people, and fsck.
@@ -419,7 +423,7 @@ func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, erro
 		return "", err
 	}
 
-	seq, err := b.join(ctx, to, info.size)
+	member, err := b.join(ctx, to, info.size)
 	if err != nil {
 		return "", err
 	}
@@ -433,7 +437,7 @@ func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, erro
 		return "", err
 	}
 
-	return b.hold(to, poolPlaceOf(gen), seq, info.size, trustWritten).Key, nil
+	return b.hold(to, poolPlaceOf(gen), member, info.size, trustWritten).Key, nil
 }
 
 // presentData looks for the bytes of the present generation, of which not was looked for.

@@ -269,7 +269,7 @@ func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (stri
 			return "", err
 		}
 
-		return u.b.hold(blob, place, memberSeq(place), size, trustWritten).Key, nil
+		return u.b.hold(blob, place, place, size, trustWritten).Key, nil
 	}
 
 	completed := false
