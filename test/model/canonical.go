@@ -86,10 +86,16 @@ func (m *Model) swapped(s State) State {
 
 		for k := range uint8(tokensEach) {
 			s.Procs[i].Listed.swap(firstToken(0)+k, firstToken(1)+k)
+			s.Procs[i].Known.Gone.swap(firstToken(0)+k, firstToken(1)+k)
 		}
 	}
 
 	for r := range s.Heads {
+		for k := range uint8(tokensEach) {
+			s.Heads[r].Gone.swap(firstToken(0)+k, firstToken(1)+k)
+			s.Heads[r].LateGone.swap(firstToken(0)+k, firstToken(1)+k)
+		}
+
 		for k := range uint8(manifestsEach) {
 			a, b := firstManifest(0)+k, firstManifest(1)+k
 			s.Heads[r].Refs.swap(a, b)

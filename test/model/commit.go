@@ -84,7 +84,7 @@ func (a *actor) best(p Proc, listed set) (uint8, bool) {
 	found := false
 
 	listed.each(func(t uint8) {
-		if seq := a.s.InSeq[t]; seq >= p.Known.Swept {
+		if seq := a.s.InSeq[t]; p.Known.counts(t, seq) {
 			best, found = max(best, seq), true
 		}
 	})
@@ -161,6 +161,10 @@ func (a *actor) stepCommit(p Proc) {
 			a.finish(n)
 
 			return
+		}
+
+		if head.Gone != p.Known.Gone {
+			me.Based = false
 		}
 
 		me.Known, me.Fresh = head.known(), true

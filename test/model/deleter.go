@@ -139,7 +139,7 @@ func (a *actor) stepSweep(p Proc) {
 			a.append(n, int(p.Repo), recSweep)
 		}
 
-		me.Known.Swept = n.Heads[p.Repo].Swept
+		me.Known = Known{Swept: n.Heads[p.Repo].Swept, Gone: n.Heads[p.Repo].Gone}
 		me.PC, me.Mine, me.Wait = atS5, false, 0
 	})
 	a.late("S4 append sweep", 0, func(n *State, _ *Proc) {
@@ -156,7 +156,7 @@ func (a *actor) stepS5(p Proc) {
 	case a.ListedBefore:
 		victims = p.Listed
 	case !a.FreshList:
-		victims = a.dead(victims, p.Known.Swept)
+		victims = a.dead(victims, p.Known)
 	}
 
 	a.do("S5 LIST in/, DELETE "+victims.String(), 0, func(n *State, _ *Proc) {
@@ -165,9 +165,9 @@ func (a *actor) stepS5(p Proc) {
 	})
 }
 
-func (a *actor) dead(tokens set, swept uint8) set {
+func (a *actor) dead(tokens set, known Known) set {
 	tokens.each(func(t uint8) {
-		if a.s.InSeq[t] >= swept {
+		if known.counts(t, a.s.InSeq[t]) {
 			tokens.drop(t)
 		}
 	})
@@ -177,14 +177,14 @@ func (a *actor) dead(tokens set, swept uint8) set {
 
 // stepDead is S5 for a sweep whose deleter did not come to it.
 func (a *actor) stepDead(repo uint8) {
-	swept := a.s.Heads[repo].Swept
-	if a.ListedBefore || a.dead(a.s.In&a.tokensOf(repo), swept)&^a.s.InDel == 0 {
+	known := Known{Swept: a.s.Heads[repo].Swept, Gone: a.s.Heads[repo].Gone}
+	if a.ListedBefore || a.dead(a.s.In&a.tokensOf(repo), known)&^a.s.InDel == 0 {
 		return
 	}
 
 	a.do("S5 GET head of "+repoName(int(repo)), 0, func(_ *State, me *Proc) {
 		a.round(me, repo)
-		me.PC, me.Known.Swept = atS5, swept
+		me.PC, me.Known = atS5, known
 	})
 }
 
@@ -324,7 +324,7 @@ func (m *Model) collectable(s State) bool {
 	s.Procs = [maxProcs]Proc{}
 
 	for r := range s.Heads {
-		s.Heads[r].Late, s.Heads[r].Ever = 0, 0
+		s.Heads[r].Late, s.Heads[r].LateGone, s.Heads[r].Ever = 0, 0, 0
 	}
 
 	s = m.canonical(s)

@@ -16,9 +16,9 @@
 //
 // The state of R is the fold of its records: which manifests name D; whether D is
 // condemned (a condemn record says so; a renew record, a sweep record, and a manifest that
-// names D end it); and swept, the number of D's newest sweep record, 0 if there is none. A
-// membership counts in a state if its seq is at least swept there. The current generation
-// is the tombstone's.
+// names D end it); swept, the number of D's newest sweep record, 0 if there is none; and
+// gone, the memberships that -blob records name since. A membership counts in a state if its
+// seq is at least swept there, and it is not gone. The current generation is the tombstone's.
 //
 // # Upload of D to R
 //
@@ -58,6 +58,13 @@
 //	    again in each new state.
 //	C2  Append the record, on the ETag of that state. 412 or no answer: read the head,
 //	    look for the own record, C1.
+//
+// # A client deletes D in R
+//
+//	X1  LIST in/R/.
+//	X2  Append -blob, which names what was listed, on the ETag of a state in which no
+//	    manifest names D.
+//	X3  DELETE what was listed.
 //
 // # Deleting memberships of R
 //
@@ -102,7 +109,8 @@
 //	I1  A manifest of a head names D: data of the current generation is there, and that
 //	    generation does not change. In every state, so also after all late requests.
 //	I2  Where delays are honoured (Model.Leases): between a positive answer and the end of
-//	    its lease D can be read in R, and a commit is never refused.
+//	    its lease D can be read in R, and a commit is never refused; unless a client
+//	    deletes the membership that the answer rests on.
 //	I3  Whenever all writers stop for ever, no manifest names D and a deleter runs alone,
 //	    it leaves neither memberships nor bytes.
 //	I4  A membership or a manifest comes into R only after an upload to R, or a mount from
@@ -137,6 +145,6 @@
 //
 // explore.go walks through any System. state.go is the bucket and what processes know,
 // model.go what lands late and the invariants, canonical.go makes states equal that are
-// the same but for names, writer.go, commit.go and deleter.go are the processes, and
+// the same but for names, writer.go, commit.go, remover.go and deleter.go are the processes, and
 // rules.go the departures from the protocol that the tests show to be wrong.
 package model

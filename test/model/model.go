@@ -44,6 +44,7 @@ const (
 	Mount       // mounts D from From into Repo
 	Ask         // HEADs D in Repo
 	Commit      // commits a manifest that names D, because somebody else uploaded it
+	Remove      // deletes D in Repo, for a client
 	Delete      // a deleter of all repositories and the pool
 )
 
@@ -90,6 +91,8 @@ func (m *Model) Next(s State, emit func(Step, State)) {
 
 		switch role.Kind {
 		case Idle:
+		case Remove:
+			a.stepRemover()
 		case Delete:
 			a.stepDeleter()
 		default:
@@ -193,7 +196,7 @@ func (m *Model) stepClients(s State, out func(int, string, uint8, State)) {
 			head := &n.Heads[r]
 			head.Refs.drop(manifest)
 			head.Seq++
-			head.Late = 0
+			head.Late, head.LateGone = 0, 0
 			out(environment, "a client deletes manifest %d", manifest, n)
 		})
 	}
@@ -203,9 +206,10 @@ func (m *Model) stepClients(s State, out func(int, string, uint8, State)) {
 func (m *Model) append(n *State, r int, rec record) {
 	head := &n.Heads[r]
 	head.Seq++
-	head.Late = 0
+	gone := head.LateGone
+	head.Late, head.LateGone = 0, 0
 
-	if rec != recSweep || !m.SweepKeeps {
+	if rec != recRemove && (rec != recSweep || !m.SweepKeeps) {
 		head.Condemned = rec == recCondemn
 
 		for i := range n.Procs {
@@ -219,8 +223,10 @@ func (m *Model) append(n *State, r int, rec record) {
 	case recCondemn, recRenew:
 	case recSweep:
 		if !m.NoSwept {
-			head.Swept = head.Seq
+			head.Swept, head.Gone = head.Seq, 0
 		}
+	case recRemove:
+		m.remove(n, r, gone)
 	default:
 		head.Refs.add(uint8(rec - recManifest))
 		head.Ever.add(uint8(rec - recManifest))
@@ -263,7 +269,7 @@ func (m *Model) readable(s State, r uint8) bool {
 	counts := s.Heads[r].Refs != 0
 
 	(s.In & m.tokensOf(r)).each(func(t uint8) {
-		counts = counts || m.Blind || s.InSeq[t] >= s.Heads[r].Swept
+		counts = counts || m.Blind || s.Heads[r].known().counts(t, s.InSeq[t])
 	})
 
 	return counts && s.Data.has(s.Tomb.Gen)

@@ -10,6 +10,8 @@ func uploader(commits Commits, lives uint8) Role {
 	return Role{Kind: Upload, Commit: commits, Lives: lives}
 }
 
+func remover(lives uint8) Role { return Role{Kind: Remove, Lives: lives} }
+
 func deleter(rounds uint8) Role { return Role{Kind: Delete, Lives: rounds} }
 
 var (
@@ -52,6 +54,13 @@ var short = []configuration{
 	{"upload, 2 deleters, leases", Model{Leases: true, Prompt: true, Roles: []Role{
 		uploader(Elsewhere, 1), deleter(2), deleter(1),
 	}}},
+	{"upload, remove", Model{Roles: []Role{uploader(Here, 1), remover(1), deleter(1)}}},
+	{"upload, commit, remove", Model{Prompt: true, Roles: []Role{
+		uploader(Nowhere, 1), committer, remover(1), deleter(1),
+	}}},
+	{"upload, remove, leases", Model{Leases: true, Prompt: true, Roles: []Role{
+		uploader(Elsewhere, 1), remover(1), deleter(2),
+	}}},
 }
 
 // long is "make model".
@@ -80,6 +89,11 @@ var long = []configuration{
 	{"upload, mount, commit", Model{Prompt: true, Roles: []Role{
 		uploader(Here, 1), mounter, committer, deleter(3),
 	}}},
+	{"upload twice, remove twice", Model{Prompt: true, Roles: []Role{uploader(Here, 2), remover(2), deleter(2)}}},
+	{"upload, remove, late requests", Model{Roles: []Role{uploader(Here, 1), remover(2), deleter(2)}}},
+	{"upload, commit, remove", Model{Roles: []Role{uploader(Nowhere, 1), committer, remover(1), deleter(2)}}},
+	{"upload, mount, remove", Model{Prompt: true, Roles: []Role{uploader(Here, 1), mounter, remover(2), deleter(2)}}},
+	{"upload, remove, leases", Model{Leases: true, Roles: []Role{uploader(Elsewhere, 1), remover(2), deleter(2)}}},
 }
 
 // isLong says that there are minutes, and gigabytes.
@@ -115,6 +129,8 @@ var (
 	foreign  = Model{Roles: []Role{uploader(Nowhere, 1), stranger, deleter(2)}}
 	leased   = Model{Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(3)}}
 	asked    = Model{Leases: true, Roles: []Role{uploader(Nowhere, 1), asker, deleter(3)}}
+	removed  = Model{Prompt: true, Roles: []Role{uploader(Nowhere, 1), committer, remover(1), deleter(2)}}
+	promised = Model{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), remover(1), deleter(1)}}
 	deleters = Model{Leases: true, Prompt: true, Roles: []Role{uploader(Elsewhere, 1), deleter(2), deleter(2)}}
 )
 
@@ -149,6 +165,8 @@ func TestDepartures(t *testing.T) {
 		{"no S4", Rules{NoFence: true, ListedBefore: true}, one, "I1"},
 		{"the state forgets sweeps", Rules{NoSwept: true, ListedBefore: true}, one, "I1"},
 		{"S5 deletes what a fresh LIST shows", Rules{FreshList: true}, one, "I1"},
+		{"X2 names nothing", Rules{NamesNothing: true}, removed, "I1"},
+		{"X2 goes by numbers", Rules{ByNumber: true, EarlyHead: true}, promised, "I2"},
 		{"D2 stops at a condemned tombstone", Rules{NoTakeOver: true}, one, "I3"},
 		{"D2 does not condemn", Rules{NoCondemn: true}, one, "I1"},
 		{"no D4", Rules{NoSecondList: true}, one, "I1"},
@@ -176,6 +194,7 @@ func TestFree(t *testing.T) {
 	models := []Model{
 		{Prompt: true, Roles: []Role{uploader(Nowhere, 1), committer, deleter(2)}},
 		{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), deleter(3)}},
+		promised,
 	}
 	if isLong() {
 		models = []Model{others, asked, deleters, {

@@ -15,6 +15,8 @@ func recordName(bit uint8) string {
 		return "sweep"
 	case recRenew:
 		return "renew"
+	case recRemove:
+		return "-blob"
 	default:
 		return fmt.Sprintf("manifest %d", r-recManifest)
 	}
@@ -36,7 +38,7 @@ func (m *Model) who(proc int) string {
 		return ""
 	}
 
-	return fmt.Sprintf("%s%d", [...]string{"", "upload", "mount", "ask", "commit", "delete"}[m.Roles[proc].Kind], proc)
+	return fmt.Sprintf("%s%d", [...]string{"", "upload", "mount", "ask", "commit", "remove", "delete"}[m.Roles[proc].Kind], proc)
 }
 
 func (m *Model) bucket(s State) string {
@@ -59,6 +61,10 @@ func (m *Model) bucket(s State) string {
 
 		if head.Swept > 0 {
 			fmt.Fprintf(&b, " swept#%d", head.Swept)
+		}
+
+		if head.Gone != 0 {
+			fmt.Fprintf(&b, " gone%v", head.Gone)
 		}
 
 		b.WriteString(" in{")

@@ -23,6 +23,10 @@ type Rules struct {
 	CommitRenews       bool // C1 writes a membership where none counts, if LIST shows any
 	RenewsUnheld       bool // the same, even if LIST shows none
 
+	// A client that deletes D.
+	NamesNothing bool // X2 names no memberships: they count until X3
+	ByNumber     bool // X2 is a sweep: what was written by an older state does not count
+
 	// Deleter of memberships.
 	NoWait       bool // no S3
 	WaitFromSend bool // S3 is counted from when the condemn record was sent, not from when it was seen

@@ -81,7 +81,10 @@ const (
 type Head struct {
 	Refs, Ever set // manifests that name D: now, and at any time
 
-	Late set // records under way whose ETag is the current one; see record
+	Late     set // records under way whose ETag is the current one; see record
+	LateGone set // what the recRemove among them names
+
+	Gone set // memberships that clients have deleted since the newest sweep record
 
 	Seq       uint8 // of the newest record; the ETag
 	Swept     uint8 // of the newest sweep record; 0 = none
@@ -97,6 +100,7 @@ const (
 	recCondemn record = iota
 	recSweep
 	recRenew
+	recRemove
 	recManifest
 )
 
@@ -122,13 +126,14 @@ type Proc struct {
 	Repo   uint8 // deleter: what it works at
 	Mine   bool  // deleter: the condemn record that it waited for is in force
 	Wait   set   // deleter: who was covered when that was seen
-	Listed set   // deleter: what S1 listed
+	Listed set   // deleter: what S1 listed; remover: what X1 listed
 }
 
 // Known is the state of a repository at the time of its last refresh.
 type Known struct {
 	Seq   uint8
 	Swept uint8
+	Gone  set
 	Named bool // Refs was not empty
 }
 
@@ -163,7 +168,9 @@ func (v Violation) String() string {
 }
 
 // known reads the head.
-func (h Head) known() Known { return Known{Seq: h.Seq, Swept: h.Swept, Named: h.Refs != 0} }
+func (h Head) known() Known {
+	return Known{Seq: h.Seq, Swept: h.Swept, Gone: h.Gone, Named: h.Refs != 0}
+}
 
 // named says whether a manifest of any repository names D.
 func (s *State) named() bool {

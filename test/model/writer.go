@@ -3,7 +3,7 @@ package model
 const manifestsEach = 2 // per process: one for each of its lives
 
 // Where a process stands. A writer goes through atStart ... atAppend, a deleter is at
-// atStart or atS2 ... atD6.
+// atStart or atS2 ... atD6, a remover at atStart, atX2, atX3.
 const (
 	atEnd    PC = iota // nothing more
 	atStart            // a new client, a new round
@@ -21,6 +21,8 @@ const (
 	atRead             // C1 read the head
 	atAppend           // C2
 	atHold             // it has a lease, and does nothing with it
+	atX2               // of a remover
+	atX3
 	atS2
 	atS4
 	atS5
@@ -314,10 +316,12 @@ func (a *actor) stepHead() {
 
 // grant is a positive answer: a lease.
 func (a *actor) grant(n *State, p *Proc) {
-	p.Lease, p.Covered = a.Leases, a.Leases
+	removed := a.isRemoved(*n, a.i) // by another client, before the answer: that is in order
+
+	p.Lease, p.Covered = a.Leases && !removed, a.Leases
 	p.PC, p.Task, p.Gen, p.Saw = atCommit, commit, 0, false
 
-	if a.role.Kind == Upload || a.role.Kind == Mount {
+	if !removed && (a.role.Kind == Upload || a.role.Kind == Mount) {
 		p.Based, p.Basis = true, p.Seq
 	}
 
@@ -328,7 +332,7 @@ func (a *actor) grant(n *State, p *Proc) {
 	case Elsewhere:
 		p.Known, p.Based, p.Basis = Known{}, false, 0
 	case Nowhere:
-		if *p = (Proc{PC: atHold, Left: p.Left, Token: p.Token, Lease: a.Leases, Covered: a.Leases}); !a.Leases {
+		if *p = (Proc{PC: atHold, Left: p.Left, Token: p.Token, Lease: p.Lease, Covered: a.Leases}); !a.Leases {
 			a.finish(n)
 		}
 	}
