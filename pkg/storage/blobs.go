@@ -158,7 +158,11 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 		return Info{}, blobError(dgst, err)
 	}
 
-	return info, s.checkSize(ctx, r, st, dgst, info.Size)
+	if err := s.checkSize(ctx, r, st, dgst, info.Size); err != nil || known {
+		return info, err
+	}
+
+	return info, s.trust(ctx, info.Key, dgst)
 }
 
 // open opens a blob that r holds. The size is checked before any byte is given out.
@@ -171,6 +175,12 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	key, err := s.keyOf(ctx, r, st, dgst)
 	if err != nil {
 		return nil, blobError(dgst, err)
+	}
+
+	if !st.vouchesFor(dgst) {
+		if err := s.trust(ctx, key, dgst); err != nil {
+			return nil, err
+		}
 	}
 
 	object, err := s.driver.Open(ctx, key, rng)

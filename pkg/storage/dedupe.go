@@ -136,7 +136,7 @@ func (s *Store) linkKnown(ctx context.Context, dgst digest.Digest, key string, s
 // stops at 65,000), the copy that the caller keeps is the one that later uploads link
 // to.
 func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string, size int64) (placed string) {
-	if known == key || !s.remote && !s.holds(ctx, known, size) {
+	if known == key || !s.remote && !(s.holds(ctx, known, size) && s.trust(ctx, known, dgst) == nil) {
 		return ""
 	}
 
@@ -215,7 +215,7 @@ func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, k
 	if !s.remote {
 		defer s.placing.lock(dgst)()
 
-		if s.holds(ctx, key, from.Size) {
+		if s.holds(ctx, key, from.Size) && !s.durability.doubts(key) {
 			return key, nil
 		}
 	}

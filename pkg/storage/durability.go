@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,9 +20,10 @@ const idleFlush = 3 * time.Second
 // docs/durability.md says what is promised.
 type durability struct {
 	driver  Driver
-	remote  bool          // what is written is durable
-	flushes rounds.Rounds // each is one flush
-	damaged sync.Map      // keys that must not be served, and since when; persisted under damagedPrefix
+	remote  bool                  // what is written is durable
+	flushes rounds.Rounds         // each is one flush
+	damaged sync.Map              // keys that must not be served, and since when; persisted under damagedPrefix
+	doubt   atomic.Pointer[doubt] // nil = there is none
 	now     func() time.Time
 	log     zerolog.Logger
 
@@ -63,7 +65,7 @@ func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Optio
 
 	d.failed = info.Modified
 
-	return d, nil
+	return d, d.beginDoubt(ctx)
 }
 
 // writing notes that the bytes of key are about to get there. What may be served
@@ -78,7 +80,7 @@ func (d *durability) writing(key string) epoch {
 }
 
 // wrote notes that the bytes of key, which were written since the epoch began, are
-// in place. A mark of damage is of the bytes before, and goes.
+// in place. A mark of damage is of the bytes before, and goes once these are on disk.
 //
 // Errors: ErrDamaged if a flush has failed since: the bytes are not to be trusted.
 func (d *durability) wrote(ctx context.Context, key string, begun epoch) error {
@@ -92,6 +94,14 @@ func (d *durability) wrote(ctx context.Context, key string, begun epoch) error {
 
 		return fmt.Errorf("%w: %s", ErrDamaged, key)
 	}
+
+	if d.isDamaged(key) {
+		if err := d.settle(ctx); err != nil {
+			return err
+		}
+	}
+
+	d.vouch(key)
 
 	return d.healed(ctx, key)
 }

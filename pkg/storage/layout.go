@@ -11,6 +11,7 @@ const (
 	reposPrefix   = "_repos/"       // the catalog: one empty object per repository
 	damagedPrefix = "_damaged/"     // one empty object per blob that must not be served
 	flushFailed   = "_flush-failed" // an empty object, written when a flush to disk fails
+	allFlushed    = "_all-flushed"  // an empty object, there while nobody serves a root all of which is on disk
 )
 
 // RepoPrefix is what all keys of a repository start with.

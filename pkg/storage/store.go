@@ -35,6 +35,7 @@ type Store struct {
 	repos         *repos
 	sessions      *sessions
 	placing       *keyLocks
+	examining     *keyLocks
 	spare         sync.Map     // digest to the key to link to where an older one takes no more links
 	owed          owedPuts     // puts that the cache did not take
 	cachePuts     atomic.Int64 // how many blobs the cache has taken from requests
@@ -60,7 +61,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s := &Store{
 		driver: driver, remote: driver.Remote(), opts: opts,
-		tasks: newTasks(ctx), placing: newKeyLocks(), bodies: newBodies(maxBodies),
+		tasks: newTasks(ctx), placing: newKeyLocks(), examining: newKeyLocks(), bodies: newBodies(maxBodies),
 	}
 	s.cache = newGuardedCache(cache, opts)
 	s.leases = newLeases(opts.Now)
@@ -94,6 +95,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	if !s.remote { // a bucket has both by itself
 		s.tasks.loop(s.keepCacheFilled)
 		s.tasks.loop(s.keepCatalog)
+		s.tasks.loop(s.endDoubt)
 	}
 
 	return s, nil
@@ -106,6 +108,7 @@ func (s *Store) Close(ctx context.Context) error {
 
 	err := errors.Join(
 		s.durability.settle(ctx),
+		s.durability.ended(ctx),
 		s.checkpointAll(ctx),
 		s.pulls.flush(ctx),
 		s.sessions.closeIdle(ctx, 0),

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -155,16 +156,43 @@ func (c *crasher) checkOffline(t *testing.T) {
 func (c *crasher) finish(t *testing.T, rounds int) {
 	t.Helper()
 
-	if err := c.proc.Stop(); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-
+	c.stop(t)
+	c.endDoubt(t)
 	verifyFiles(t, c.zot.Root)
 	c.again(t, rounds)
 	t.Logf("%d rounds; %s; %s", rounds, c.fleet.Report(), freed(t, c.proc))
 
 	if c.fleet.Total() < 10*rounds {
 		t.Error("too little was under way for this run to prove anything")
+	}
+}
+
+func (c *crasher) stop(t *testing.T) {
+	t.Helper()
+
+	if err := c.proc.Stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// endDoubt lets the server run for as long as it needs to look at all that was left by those
+// that were killed: then it leaves an object that says so.
+func (c *crasher) endDoubt(t *testing.T) {
+	t.Helper()
+
+	for limit := time.Now().Add(time.Minute); ; {
+		_, err := os.Stat(filepath.Join(c.zot.Root, "_all-flushed"))
+		if err == nil {
+			return
+		}
+
+		if time.Now().After(limit) {
+			t.Fatalf("the server does not come to the end of what is in doubt: %v", err)
+		}
+
+		c.proc = c.zot.Start(t)
+		<-time.After(500 * time.Millisecond)
+		c.stop(t)
 	}
 }
 

@@ -114,6 +114,33 @@ func (m *Memory) Crash() {
 	}
 }
 
+// CrashHollow is a power cut after which what was not synced is there by its name and
+// its length, and has zeros in it: ext4 writes names and lengths before bytes.
+func (m *Memory) CrashHollow() {
+	m.mu.Lock()
+	hollow, synced := map[string]*memObject{}, map[*memObject]bool{}
+
+	for _, was := range m.durable {
+		synced[was.object] = true
+	}
+
+	for key := range m.dirty {
+		if object := m.objects[key]; object != nil && !synced[object] {
+			hollow[key] = &memObject{body: make([]byte, len(object.body)), modified: object.modified}
+		}
+	}
+
+	m.mu.Unlock()
+	m.Crash()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	for key, object := range hollow {
+		m.set(key, object)
+		m.settle(key)
+	}
+}
+
 // set puts object at key, or removes what is there if object is nil.
 func (m *Memory) set(key string, object *memObject) {
 	if old := m.objects[key]; old != nil {

@@ -128,7 +128,7 @@ func (f *Fleet) Verify(ctx context.Context) error {
 	return f.each(func(w *worker) error { return w.verify(ctx) })
 }
 
-// PowerFailed says that what no manifest names may be gone.
+// PowerFailed says that uploads that are under way may be shorter, or gone.
 func (f *Fleet) PowerFailed() {
 	for _, w := range f.workers {
 		w.powerFailed()

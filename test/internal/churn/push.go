@@ -60,19 +60,14 @@ func (w *worker) pushImage(ctx context.Context, img *wire.Image, tag string, bri
 }
 
 // excused says whether a blob may be missing of which an answer at asked said that it is there:
-// it was too long ago; or the power failed, which may have cut it short, and only the first
-// manifest that names it finds out (docs/durability.md, "Wrong bytes").
+// it was too long ago.
 func (w *worker) excused(asked time.Time) bool {
-	switch {
-	case w.opts.Lease > 0 && time.Since(asked) >= w.opts.Lease:
+	late := w.opts.Lease > 0 && time.Since(asked) >= w.opts.Lease
+	if late {
 		w.done["pushed too late"]++
-	case w.powerless:
-		w.done["cut short by a power cut"]++
-	default:
-		return false
 	}
 
-	return true
+	return late
 }
 
 func (w *worker) tryImage(ctx context.Context, img *wire.Image, tag string, bring bring) error {
@@ -279,8 +274,6 @@ func (w *worker) tidy(ctx context.Context) error {
 }
 
 func (w *worker) powerFailed() {
-	w.powerless = true
-
 	if w.held != nil {
 		w.held.torn = true
 	}

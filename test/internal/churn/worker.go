@@ -27,8 +27,6 @@ type worker struct {
 	held    *held   // an upload that is under way
 	done    map[string]int
 
-	powerless bool // the power has failed, ever
-
 	promised []*promised     // images that are to be pushed late
 	deleted  []digest.Digest // the last manifests that were deleted
 }
