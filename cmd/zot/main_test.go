@@ -39,8 +39,12 @@ type process struct {
 func mustStart(t *testing.T) *process {
 	t.Helper()
 
-	dir := t.TempDir()
-	content := `{"storage": {"rootDirectory": "data"}, "http": {"port": 0}}`
+	return mustServe(t, t.TempDir(), `{"storage": {"rootDirectory": "data"}, "http": {"port": 0}}`)
+}
+
+// mustServe starts zot serve in a directory, and waits until it listens.
+func mustServe(t *testing.T, dir, content string) *process {
+	t.Helper()
 
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(content), 0o600); err != nil {
 		t.Fatal(err)

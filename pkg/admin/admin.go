@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"context"
 	"path/filepath"
 
 	"zotregistry.io/zot/pkg/storage"
@@ -19,6 +20,26 @@ type Store interface {
 	storage.History
 	storage.Recovery
 	storage.Purger
+	Backups
+}
+
+// Backups copies all that is kept to a directory, and back.
+type Backups interface {
+	// Backup makes the directory dir, an absolute path where the work is done, hold what is
+	// kept now. tell is called with what has been done so far.
+	Backup(ctx context.Context, dir string, tell func(storage.Copied)) (storage.Copied, error)
+
+	// Restore brings back what a backup holds.
+	//
+	// Errors: storage.ErrRepoUnknown.
+	Restore(ctx context.Context, opts RestoreOptions, tell func(storage.Copied)) (storage.Copied, error)
+}
+
+// RestoreOptions say what is brought back.
+type RestoreOptions struct {
+	Dir   string             `json:"directory"`    // of the backup, an absolute path
+	Repos []storage.RepoName `json:"repositories"` // none = all
+	Exact bool               `json:"exact"`        // what the backup does not have, goes
 }
 
 // socketName is that of the socket in a root directory.

@@ -21,6 +21,7 @@ type none struct{}
 // routes are all calls, as a Server needs them.
 var routes = []route{
 	collectCall, whyCall, historyCall, undoCall, undeleteCall, deleteRepoCall, purgeCall,
+	backupCall, restoreCall,
 }
 
 var collectCall = call[none, storage.Collected]{
@@ -138,4 +139,30 @@ func (c *Client) Purge(
 	ctx context.Context, repo storage.RepoName, dgst digest.Digest, opts storage.PurgeOptions, who string,
 ) (storage.Purged, error) {
 	return ask(ctx, c, purgeCall, purgeArgs{namedDigest{repo, dgst, who}, opts})
+}
+
+type backupArgs struct {
+	Dir string `json:"directory"`
+}
+
+var backupCall = streamed[backupArgs, storage.Copied, storage.Copied]{
+	"backup", func(ctx context.Context, store Store, args backupArgs, tell func(storage.Copied)) (storage.Copied, error) {
+		return store.Backup(ctx, args.Dir, tell)
+	},
+}
+
+// Backup implements Backups.
+func (c *Client) Backup(ctx context.Context, dir string, tell func(storage.Copied)) (storage.Copied, error) {
+	return listen(ctx, c, backupCall, backupArgs{dir}, tell)
+}
+
+var restoreCall = streamed[RestoreOptions, storage.Copied, storage.Copied]{
+	"restore", func(ctx context.Context, store Store, opts RestoreOptions, tell func(storage.Copied)) (storage.Copied, error) {
+		return store.Restore(ctx, opts, tell)
+	},
+}
+
+// Restore implements Backups.
+func (c *Client) Restore(ctx context.Context, opts RestoreOptions, tell func(storage.Copied)) (storage.Copied, error) {
+	return listen(ctx, c, restoreCall, opts, tell)
 }

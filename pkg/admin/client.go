@@ -47,25 +47,35 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 //
 // Errors: *RemoteError.
 func ask[A, R any](ctx context.Context, c *Client, of call[A, R], args A) (result R, err error) {
-	body, err := json.Marshal(args)
+	resp, err := c.post(ctx, of.path(), args)
 	if err != nil {
-		return result, fmt.Errorf("encode arguments: %w", err)
-	}
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://zot"+of.path(), bytes.NewReader(body))
-	if err != nil {
-		return result, fmt.Errorf("ask zot: %w", err)
-	}
-
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return result, fmt.Errorf("ask the zot that serves: %w", err)
+		return result, err
 	}
 	defer resp.Body.Close()
 
 	err = readAnswer(resp, of.name, &result)
 
 	return result, err
+}
+
+// post sends a call.
+func (c *Client) post(ctx context.Context, path string, args any) (*http.Response, error) {
+	body, err := json.Marshal(args)
+	if err != nil {
+		return nil, fmt.Errorf("encode arguments: %w", err)
+	}
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://zot"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask zot: %w", err)
+	}
+
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the zot that serves: %w", err)
+	}
+
+	return resp, nil
 }
 
 // readAnswer reads a result, or an error.

@@ -54,15 +54,15 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-// route is a call without its types.
+// route is a call without its types. What it tells before it ends goes to lines.
 type route interface {
 	path() string
-	answer(ctx context.Context, store Store, args *json.Decoder) (any, error)
+	answer(ctx context.Context, store Store, args *json.Decoder, lines *lineWriter) (any, error)
 }
 
 func (c call[A, R]) path() string { return "/" + c.name }
 
-func (c call[A, R]) answer(ctx context.Context, store Store, args *json.Decoder) (any, error) {
+func (c call[A, R]) answer(ctx context.Context, store Store, args *json.Decoder, _ *lineWriter) (any, error) {
 	var decoded A
 	if err := args.Decode(&decoded); err != nil {
 		return nil, fmt.Errorf("arguments of %s: %w", c.name, err)
@@ -78,8 +78,14 @@ func (s *Server) handler(store Store) http.Handler {
 		mux.HandleFunc("POST "+route.path(), func(w http.ResponseWriter, r *http.Request) {
 			s.log.Info().Str("call", route.path()).Msg("a command asks")
 
-			result, err := route.answer(r.Context(), store, json.NewDecoder(r.Body))
-			s.send(w, result, err)
+			lines := &lineWriter{to: w}
+			result, err := route.answer(r.Context(), store, json.NewDecoder(r.Body), lines)
+
+			if lines.begun {
+				lines.end(result, err)
+			} else {
+				s.send(w, result, err)
+			}
 		})
 	}
 

@@ -23,6 +23,7 @@ const adminUser = "zot admin"
 type onStores struct {
 	streams Streams
 	config  string // path of the file; "" = that of `zot serve` without one
+	fresh   bool   // the stores may be new
 }
 
 // flag lets the user of a command name the configuration.
@@ -75,7 +76,7 @@ func ask(ctx context.Context, root string, use func(admin.Store) error) error {
 
 // open calls use with stores of this process. They do nothing by themselves.
 func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.Store) error) (err error) {
-	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver == nil {
+	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver == nil && !o.fresh {
 		return fmt.Errorf("storage.rootDirectory: nothing is kept there: %w", err)
 	}
 
@@ -88,7 +89,7 @@ func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.
 
 	defer func() { err = errors.Join(err, stores.Close(context.WithoutCancel(ctx))) }()
 
-	return use(stores)
+	return use(&keptStores{stores, cfg, log})
 }
 
 // quietly returns a configuration of stores that collect only when they are asked to.
@@ -109,13 +110,13 @@ func quietly(cfg config.Storage) config.Storage {
 // that needs a directory, which may not be there: then they are one more replica. stop ends
 // it.
 func listenToCommands(
-	ctx context.Context, cfg config.Store, stores *storage.Stores, log zerolog.Logger,
+	ctx context.Context, cfg config.Storage, stores *storage.Stores, log zerolog.Logger,
 ) (stop func(context.Context) error, err error) {
 	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver != nil {
 		return func(context.Context) error { return nil }, nil
 	}
 
-	server, err := admin.Listen(ctx, cfg.RootDirectory, stores, log)
+	server, err := admin.Listen(ctx, cfg.RootDirectory, &keptStores{stores, cfg, log}, log)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 
 	defer func() { err = errors.Join(err, closeStores(after, stores, log)) }()
 
-	stopCommands, err := listenToCommands(ctx, cfg.Storage.Store, stores, log)
+	stopCommands, err := listenToCommands(ctx, cfg.Storage, stores, log)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ const (
 //
 // Errors: ErrRepoUnknown, before anything is done; ErrDamaged if an image cannot be read.
 func Copy(ctx context.Context, from, to *Stores, opts CopyOptions) (Copied, error) {
-	t := &transfer{from: from, to: to, opts: opts}
+	t := &transfer{from: from, to: to, opts: opts, sending: newKeyLocks()}
 
 	names, err := t.names(ctx)
 	if err != nil {
@@ -73,6 +73,7 @@ func Copy(ctx context.Context, from, to *Stores, opts CopyOptions) (Copied, erro
 type transfer struct {
 	from, to *Stores
 	opts     CopyOptions
+	sending  *keyLocks // blobs that several repositories have: one sends, the others share
 
 	mu   sync.Mutex
 	done Copied

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 )
 
 // repoCopy copies one repository: first what is missing of blobs and manifests, children
@@ -186,150 +183,6 @@ func (c *repoCopy) isWhole(ctx context.Context, m *ManifestRecord) bool {
 	return err == nil
 }
 
-// copyBlobs copies the blobs that manifests name.
-func (c *repoCopy) copyBlobs(ctx context.Context, batch []*ManifestRecord) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(copyBlobsAtOnce)
-
-	for _, m := range batch {
-		for _, blob := range m.Blobs {
-			if c.there[blob.Digest] {
-				continue
-			}
-
-			c.there[blob.Digest] = true
-
-			group.Go(func() error { return c.copyBlob(ctx, blob.Digest) })
-		}
-	}
-
-	return group.Wait()
-}
-
-// copyBlob copies a blob, unless the target has it. One that nobody has ever seen, which a
-// sparse store allows, is copied if it came later.
-func (c *repoCopy) copyBlob(ctx context.Context, dgst digest.Digest) error {
-	size, at, known := c.st.lookup(dgst)
-
-	if info, err := c.to.stat(ctx, c.dst, dgst); err == nil && (!known || info.Size == size) {
-		return nil
-	}
-
-	if !known {
-		info, err := c.from.stat(ctx, c.src, dgst)
-		if err != nil {
-			return nil //nolint:nilerr // the source does not have it either
-		}
-
-		size, at = info.Size, placeOf(BlobKey(c.src.name, dgst), info.Key)
-	}
-
-	if c.share(ctx, dgst) {
-		c.note(func(done *Copied) { done.Shared++ })
-
-		return nil
-	}
-
-	err := c.send(ctx, dgst, size, at)
-
-	var unreadable *sourceError
-	if errors.As(err, &unreadable) {
-		c.fail(dgst, err)
-
-		return nil
-	}
-
-	if err == nil {
-		c.note(func(done *Copied) { done.Blobs++ })
-	}
-
-	return err
-}
-
-// share has the target take a blob from another repository of its own.
-func (c *repoCopy) share(ctx context.Context, dgst digest.Digest) bool {
-	for _, other := range c.to.FindBlob(ctx, c.dst.name, dgst) {
-		if other != c.dst.name && c.to.MountBlob(ctx, c.dst.name, dgst, other, c.opts.Who) == nil {
-			return true
-		}
-	}
-
-	return false
-}
-
-// sourceError is what the source cannot give.
-type sourceError struct{ err error }
-
-func (e *sourceError) Error() string { return e.err.Error() }
-func (e *sourceError) Unwrap() error { return e.err }
-
-// send pushes the bytes of a blob to the target, which verifies them.
-//
-// Errors: *sourceError if it is the source that has not got them.
-func (c *repoCopy) send(ctx context.Context, dgst digest.Digest, size int64, at string) (err error) {
-	object, err := c.from.driver.Open(ctx, placedKey(c.src.name, dgst, at), Whole)
-	if err != nil {
-		return &sourceError{unreadable(dgst, err)}
-	}
-	defer func() { err = errors.Join(err, object.Close()) }()
-
-	if object.Size != size {
-		return &sourceError{fmt.Errorf("%w: blob %s is %d bytes long, not %d", ErrDamaged, dgst, object.Size, size)}
-	}
-
-	status, err := c.to.StartUpload(ctx, c.dst.name, dgst.Algorithm())
-	if err != nil {
-		return err
-	}
-
-	body := &copiedBody{from: object.Body, of: c.transfer}
-
-	_, err = c.to.FinishUpload(ctx, c.dst.name, status.ID, Chunk{Body: body, Length: size}, dgst, c.opts.Who)
-	if err == nil {
-		return nil
-	}
-
-	if body.err != nil || errors.Is(err, ErrDigestMismatch) || errors.Is(err, ErrSize) {
-		err = &sourceError{fmt.Errorf("%w: blob %s: %w", ErrDamaged, dgst, errors.Join(err, body.err))}
-	}
-
-	cancel := c.to.CancelUpload(context.WithoutCancel(ctx), c.dst.name, status.ID)
-	if errors.Is(cancel, ErrUploadUnknown) { // it is over
-		cancel = nil
-	}
-
-	return errors.Join(err, cancel)
-}
-
-// unreadable says of an error that something is missing that has to be there.
-func unreadable(dgst digest.Digest, err error) error {
-	if isNotExist(err) {
-		return fmt.Errorf("%w: %s is missing", ErrDamaged, dgst)
-	}
-
-	return fmt.Errorf("read %s: %w", dgst, err)
-}
-
-// copiedBody counts the bytes that pass, and remembers why no more came.
-type copiedBody struct {
-	from io.Reader
-	of   *transfer
-	err  error
-}
-
-func (b *copiedBody) Read(p []byte) (int, error) {
-	n, err := b.from.Read(p)
-	if n > 0 {
-		b.of.note(func(done *Copied) { done.Bytes += int64(n) })
-	}
-
-	if err != nil && err != io.EOF {
-		b.err = err
-	}
-
-	return n, err
-}
-
 // fail notes that something cannot be copied.
 func (c *repoCopy) fail(dgst digest.Digest, err error) {
 	c.mu.Lock()
@@ -356,51 +209,4 @@ func (c *repoCopy) lacks(m *ManifestRecord) error {
 // stays says whether a manifest is one that cannot be copied.
 func (c *repoCopy) stays(dgst digest.Digest) bool {
 	return c.failed[dgst] != nil
-}
-
-// copiedManifest is a manifest about to be put into the target.
-type copiedManifest struct {
-	source *ManifestRecord
-	record *ManifestRecord // what the target is to know of it
-	body   []byte
-	kept   bool   // the target had its bytes
-	wrote  uint64 // the number of the state when they were written
-
-	checked *ManifestRecord // record, with what was found in the target
-}
-
-// prepare reads a manifest.
-func (c *repoCopy) prepare(ctx context.Context, m *ManifestRecord) (*copiedManifest, error) {
-	if err := c.lacks(m); err != nil {
-		return nil, err
-	}
-
-	body, err := readObject(ctx, c.from.driver, placedKey(c.src.name, m.Digest, m.At), MaxManifest)
-	if err != nil {
-		return nil, unreadable(m.Digest, err)
-	}
-
-	if got := m.Digest.Algorithm().FromBytes(body); got != m.Digest {
-		return nil, fmt.Errorf("%w: the content of manifest %s is %s", ErrDamaged, m.Digest, got)
-	}
-
-	record, err := parseManifest(body, m.Digest, m.MediaType)
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", m.Digest, err)
-	}
-
-	// What the source lives without, the target does, too.
-	allow := func(refs, had []Ref) {
-		for i := range refs {
-			refs[i].elsewhere = refs[i].elsewhere || slices.ContainsFunc(had, func(ref Ref) bool {
-				return ref.Digest == refs[i].Digest && ref.Size < 0
-			})
-		}
-	}
-	allow(record.Blobs, m.Blobs)
-	allow(record.Manifests, m.Manifests)
-
-	record.Extra, record.Loose = m.Extra, m.Loose
-
-	return &copiedManifest{source: m, record: record, body: body}, nil
 }

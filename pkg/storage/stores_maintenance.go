@@ -19,6 +19,16 @@ func (s *Stores) all() []*Store {
 	return all
 }
 
+// IDs are those of the roots and buckets of the stores.
+func (s *Stores) IDs() []string {
+	var ids []string
+	for _, store := range s.all() {
+		ids = append(ids, store.driver.ID())
+	}
+
+	return ids
+}
+
 // Collect implements Maintenance. A store that cannot be collected keeps no other from being
 // so.
 func (s *Stores) Collect(ctx context.Context) (Collected, error) {

@@ -9,6 +9,53 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// copiedManifest is a manifest about to be put into the target.
+type copiedManifest struct {
+	source *ManifestRecord
+	record *ManifestRecord // what the target is to know of it
+	body   []byte
+	kept   bool   // the target had its bytes
+	wrote  uint64 // the number of the state when they were written
+
+	checked *ManifestRecord // record, with what was found in the target
+}
+
+// prepare reads a manifest.
+func (c *repoCopy) prepare(ctx context.Context, m *ManifestRecord) (*copiedManifest, error) {
+	if err := c.lacks(m); err != nil {
+		return nil, err
+	}
+
+	body, err := readObject(ctx, c.from.driver, placedKey(c.src.name, m.Digest, m.At), MaxManifest)
+	if err != nil {
+		return nil, unreadable(m.Digest, err)
+	}
+
+	if got := m.Digest.Algorithm().FromBytes(body); got != m.Digest {
+		return nil, fmt.Errorf("%w: the content of manifest %s is %s", ErrDamaged, m.Digest, got)
+	}
+
+	record, err := parseManifest(body, m.Digest, m.MediaType)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+
+	// What the source lives without, the target does, too.
+	allow := func(refs, had []Ref) {
+		for i := range refs {
+			refs[i].elsewhere = refs[i].elsewhere || slices.ContainsFunc(had, func(ref Ref) bool {
+				return ref.Digest == refs[i].Digest && ref.Size < 0
+			})
+		}
+	}
+	allow(record.Blobs, m.Blobs)
+	allow(record.Manifests, m.Manifests)
+
+	record.Extra, record.Loose = m.Extra, m.Loose
+
+	return &copiedManifest{source: m, record: record, body: body}, nil
+}
+
 // put commits manifests, all that they name being in the target: as PutManifest does for
 // one, with the time and the user of the source.
 func (c *repoCopy) put(ctx context.Context, puts []*copiedManifest) error {
@@ -130,119 +177,4 @@ func (c *repoCopy) decide(pending *state, puts []*copiedManifest) ([]Op, error) 
 	}
 
 	return ops, nil
-}
-
-// copyTags sets the tags of the target as those of the source. With Exact what else the
-// target has goes.
-func (c *repoCopy) copyTags(ctx context.Context) error {
-	var changes []func(pending *state) []Op
-
-	c.st.tags.Scan(func(tag Tag, entry tagEntry) bool {
-		if !c.stays(entry.Digest) {
-			changes = append(changes, func(pending *state) []Op { return c.setTag(pending, tag, entry) })
-		}
-
-		return true
-	})
-
-	if c.opts.Exact {
-		changes = append(changes, c.removals()...)
-	}
-
-	for batch := range slices.Chunk(changes, copyBatch) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-
-		if err := c.apply(batch); err != nil {
-			return err
-		}
-	}
-
-	return nil
-}
-
-// apply commits a batch of changes.
-func (c *repoCopy) apply(batch []func(pending *state) []Op) error {
-	var set, removed int
-
-	err := c.dst.commit(c.opts.Who, func(pending *state) ([]Op, error) {
-		var ops []Op
-
-		for _, change := range batch {
-			ops = append(ops, change(pending)...)
-		}
-
-		set, removed = 0, 0
-
-		for _, op := range ops {
-			if op.Kind == OpSetTag {
-				set++
-			} else {
-				removed++
-			}
-		}
-
-		return ops, nil
-	})
-	if err == nil {
-		c.note(func(done *Copied) {
-			done.Tags += set
-			done.Removed += removed
-		})
-	}
-
-	return err
-}
-
-// setTag sets a tag of the target, unless it is set.
-func (c *repoCopy) setTag(pending *state, tag Tag, entry tagEntry) []Op {
-	had, _ := pending.tags.Get(tag)
-	if had.Digest == entry.Digest && (!c.opts.Exact || had.Time.Equal(entry.Time) && had.Who == entry.Who) {
-		return nil
-	}
-
-	if _, ok := pending.manifests.Get(entry.Digest); !ok { // a client of the target has just deleted it
-		return nil
-	}
-
-	return []Op{{
-		Kind: OpSetTag, Tag: tag, Digest: entry.Digest, Extra: entry.Extra, Time: entry.Time, Who: entry.Who,
-	}}
-}
-
-// removals remove the tags and manifests that the source does not have.
-func (c *repoCopy) removals() []func(pending *state) []Op {
-	var changes []func(pending *state) []Op
-
-	had := c.dst.visible.Load()
-
-	had.tags.Scan(func(tag Tag, _ tagEntry) bool {
-		if _, ok := c.st.tags.Get(tag); !ok {
-			changes = append(changes, func(pending *state) []Op {
-				if _, ok := pending.tags.Get(tag); !ok {
-					return nil
-				}
-
-				return []Op{{Kind: OpDeleteTag, Tag: tag}}
-			})
-		}
-
-		return true
-	})
-	had.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
-		if _, ok := c.st.manifests.Get(dgst); !ok {
-			changes = append(changes, func(pending *state) []Op {
-				if _, ok := pending.manifests.Get(dgst); !ok {
-					return nil
-				}
-
-				return deleteOps(pending, dgst)
-			})
-		}
-
-		return true
-	})
-
-	return changes
 }

@@ -1,0 +1,124 @@
+package storage
+
+import (
+	"context"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// copyTags sets the tags of the target as those of the source. With Exact what else the
+// target has goes.
+func (c *repoCopy) copyTags(ctx context.Context) error {
+	var changes []func(pending *state) []Op
+
+	c.st.tags.Scan(func(tag Tag, entry tagEntry) bool {
+		if !c.stays(entry.Digest) {
+			changes = append(changes, func(pending *state) []Op { return c.setTag(pending, tag, entry) })
+		}
+
+		return true
+	})
+
+	if c.opts.Exact {
+		changes = append(changes, c.removals()...)
+	}
+
+	for batch := range slices.Chunk(changes, copyBatch) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+
+		if err := c.apply(batch); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// apply commits a batch of changes.
+func (c *repoCopy) apply(batch []func(pending *state) []Op) error {
+	var set, removed int
+
+	err := c.dst.commit(c.opts.Who, func(pending *state) ([]Op, error) {
+		var ops []Op
+
+		for _, change := range batch {
+			ops = append(ops, change(pending)...)
+		}
+
+		set, removed = 0, 0
+
+		for _, op := range ops {
+			if op.Kind == OpSetTag {
+				set++
+			} else {
+				removed++
+			}
+		}
+
+		return ops, nil
+	})
+	if err == nil {
+		c.note(func(done *Copied) {
+			done.Tags += set
+			done.Removed += removed
+		})
+	}
+
+	return err
+}
+
+// setTag sets a tag of the target, unless it is set.
+func (c *repoCopy) setTag(pending *state, tag Tag, entry tagEntry) []Op {
+	had, _ := pending.tags.Get(tag)
+	if had.Digest == entry.Digest && (!c.opts.Exact || had.Time.Equal(entry.Time) && had.Who == entry.Who) {
+		return nil
+	}
+
+	if _, ok := pending.manifests.Get(entry.Digest); !ok { // a client of the target has just deleted it
+		return nil
+	}
+
+	return []Op{{
+		Kind: OpSetTag, Tag: tag, Digest: entry.Digest, Extra: entry.Extra, Time: entry.Time, Who: entry.Who,
+	}}
+}
+
+// removals remove the tags and manifests that the source does not have.
+func (c *repoCopy) removals() []func(pending *state) []Op {
+	var changes []func(pending *state) []Op
+
+	had := c.dst.visible.Load()
+
+	had.tags.Scan(func(tag Tag, _ tagEntry) bool {
+		if _, ok := c.st.tags.Get(tag); !ok {
+			changes = append(changes, func(pending *state) []Op {
+				now, ok := pending.tags.Get(tag)
+				if _, stays := c.st.manifests.Get(now.Digest); !ok || !stays { // it goes with its manifest
+					return nil
+				}
+
+				return []Op{{Kind: OpDeleteTag, Tag: tag}}
+			})
+		}
+
+		return true
+	})
+	had.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
+		if _, ok := c.st.manifests.Get(dgst); !ok {
+			changes = append(changes, func(pending *state) []Op {
+				if _, ok := pending.manifests.Get(dgst); !ok {
+					return nil
+				}
+
+				return deleteOps(pending, dgst)
+			})
+		}
+
+		return true
+	})
+
+	return changes
+}
