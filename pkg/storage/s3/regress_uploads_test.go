@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -112,4 +114,42 @@ func (s slowly) Read(p []byte) (int, error) {
 	time.Sleep(time.Millisecond)
 
 	return s.Reader.Read(p)
+}
+
+// TestResumedInLaterGeneration: an upload that another replica has begun, into a generation that
+// this one has not heard of, is a blob there, and leaves what others have put there meanwhile.
+func TestResumedInLaterGeneration(t *testing.T) {
+	b := newBench(t)
+
+	for name, meanwhile := range map[string]func(p *pool, layer string){
+		"alone":       func(*pool, string) {},
+		"another":     func(p *pool, layer string) { p.fresh().Blob("b", layer) },
+		"a later one": func(p *pool, layer string) { p.write(layer, "tombstone", `{"format":1,"gen":2,"token":"deleter"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, b)
+			layer := string(someBytes(4, 12<<20))
+			dgst := digest.FromString(layer)
+			p.write(layer, "tombstone", `{"format":1,"gen":1,"token":"deleter"}`)
+
+			id := p.Start("a")
+			broken := io.MultiReader(strings.NewReader(layer[:11<<20]), iotest.ErrReader(io.ErrUnexpectedEOF))
+			_, err := p.Finish("a", id, storage.Chunk{Body: broken, Length: int64(len(layer)), Offset: -1, Seen: 0}, dgst)
+			p.Is(err, io.ErrUnexpectedEOF, "a push that breaks off")
+
+			kept := p.SizeOf("a", id)
+			meanwhile(p, layer)
+
+			other := p.fresh()
+			rest := storage.Chunk{Body: strings.NewReader(layer[kept:]), Length: int64(len(layer)) - kept, Offset: kept, Seen: kept}
+			_, err = other.Finish("a", id, rest, dgst)
+			other.NoError(err, "the rest, at another replica")
+
+			for _, repo := range []storage.RepoName{"a", "b"} {
+				if reader := p.fresh(); repo == "a" || name == "another" {
+					reader.True(reader.Pull(repo, dgst) == layer, "the blob of", repo)
+				}
+			}
+		})
+	}
 }

@@ -274,27 +274,28 @@ func (u *upload) commitInPlace(ctx context.Context, blob blob, size int64) (stri
 
 	completed := false
 
-	placed, err := u.b.store(ctx, blob, size, func(ctx context.Context, to string, absent bool) (err error) {
-		if to == key && !completed {
-			err = u.assemble(ctx, condition{absent: absent})
-			completed = err == nil
-
-			return err
-		}
-
-		if !completed { // the generation has changed meanwhile
-			if err := u.assemble(ctx, condition{}); err != nil {
+	placed, err := u.b.store(ctx, blob, size, func(ctx context.Context, to string, absent bool) error {
+		if !completed {
+			if err := u.assemble(ctx, condition{absent: absent && to == key}); err != nil {
 				return err
 			}
 
 			completed = true
-			defer func() { u.b.litter(u.b.client.delete(ctx, key)) }()
+		}
+
+		if to == key {
+			return nil
 		}
 
 		return u.b.client.copy(ctx, key, to, size, u.b.copying())
 	})
-	if err == nil && !completed { // somebody else was first
+
+	switch {
+	case err != nil:
+	case !completed: // somebody else was first
 		u.b.litter(u.b.client.abort(ctx, u.sent))
+	case physical(placed) != key: // a generation that is over
+		u.b.litter(u.b.client.delete(ctx, key))
 	}
 
 	return placed, err
