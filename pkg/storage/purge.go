@@ -248,7 +248,7 @@ func (s *Store) purge(ctx context.Context, r *repository, dgst digest.Digest, op
 		}
 	}
 
-	if !r.visible.Load().exists() { // bytes were pushed, and nothing was committed
+	if !s.remote && !r.visible.Load().exists() { // bytes were pushed, and nothing was committed
 		done.add(plan)
 
 		return s.removePurged(context.WithoutCancel(ctx), r, plan.gone, members)

@@ -126,7 +126,7 @@ func eachStop(t *testing.T, try func(t *testing.T, n int) (more bool)) {
 	t.Helper()
 
 	n := 0
-	for more := true; more; {
+	for more := true; more && !t.Failed(); {
 		n++
 		t.Run(fmt.Sprint(n), func(t *testing.T) { more = try(t, n) })
 	}

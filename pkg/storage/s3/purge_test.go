@@ -236,3 +236,49 @@ func TestDropHistory(t *testing.T) {
 		t.Errorf("loaded a checkpoint of %d and %d records behind it", reloaded.Covered, len(reloaded.Tail))
 	}
 }
+
+// TestPurgeBeforeFirstCommit: the first image of a repository is there whole, or was refused,
+// however its push falls between the requests of a purge.
+func TestPurgeBeforeFirstCommit(t *testing.T) {
+	b := newBench(t)
+
+	for name, layer := range map[string]string{"small": "small", "shared": shared} {
+		t.Run(name, func(t *testing.T) {
+			eachStop(t, func(t *testing.T, n int) bool {
+				h := newHeap(t, b)
+				h.Blob("a", layer)
+				h.Blob("a", "{}")
+
+				slow, other := h.slow(), h.fresh()
+				other.NoError(other.Stat("a", digest.FromString(layer)), "stat")
+
+				var purged, pushed error
+
+				purge := func() {
+					_, purged = slow.Store.Purge(t.Context(), "a", digest.FromString(layer), storage.PurgeOptions{}, "admin")
+				}
+				push := func() {
+					_, pushed = other.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"x"}, Body: manifestBody(layer)})
+				}
+
+				more := h.stopAt(n, purge, push)
+				if !more {
+					push()
+				}
+
+				t.Log("purge: ", purged, " push: ", pushed)
+
+				var missing *storage.MissingError
+
+				switch {
+				case pushed == nil:
+					checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "x"))
+				case !errors.As(pushed, &missing):
+					t.Errorf("push: %v", pushed)
+				}
+
+				return more
+			})
+		})
+	}
+}
