@@ -38,8 +38,12 @@ func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest
 	slices.Sort(named)
 	back.unpin = s.pin(r, slices.Compact(named)...)
 
-	for _, b := range back.burials {
-		if err := s.checkBuried(ctx, r, back.seen, b.Manifest); err != nil {
+	for i, b := range back.burials {
+		found := *b
+		found.Manifest = b.Manifest.clone() // a look finds places
+		back.burials[i] = &found
+
+		if err := s.checkBuried(ctx, r, back.seen, found.Manifest); err != nil {
 			back.unpin()
 
 			return nil, err
@@ -77,20 +81,26 @@ func (v *revival) has(dgst digest.Digest) bool {
 	return slices.ContainsFunc(v.burials, func(b *burial) bool { return b.Manifest.Digest == dgst })
 }
 
-// checkBuried says whether the bytes of a manifest and of what it names are there, with the
-// size that they had.
+// checkBuried says whether r holds the bytes of a manifest and of what it names, with the size
+// that they had, and notes where: a client may have deleted some in a bucket, and pushed them
+// again.
 //
 // Errors: ErrDamaged.
 func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *ManifestRecord) error {
-	refs := append([]Ref{{Digest: m.Digest, Size: m.Size, At: m.At}}, m.Blobs...)
+	own := Ref{Digest: m.Digest, Size: m.Size}
 
-	return s.each(len(refs), func(i int) error {
+	refs := []*Ref{&own}
+	for i := range m.Blobs {
+		refs = append(refs, &m.Blobs[i])
+	}
+
+	err := s.each(len(refs), func(i int) error {
 		ref := refs[i]
 		if ref.Size < 0 { // nobody has ever seen it
 			return nil
 		}
 
-		info, err := s.findBuried(ctx, r, st, ref)
+		info, err := s.find(ctx, r, st, ref.Digest)
 
 		switch {
 		case isNotExist(err):
@@ -101,18 +111,13 @@ func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *Ma
 			return fmt.Errorf("%w: %s, which %s needs, is %d bytes long, not %d", ErrDamaged, ref.Digest, m.Digest, info.Size, ref.Size)
 		}
 
+		ref.At = placeOf(BlobKey(r.name, ref.Digest), info.Key)
+
 		return nil
 	})
-}
+	m.At = own.At
 
-// findBuried looks for what a deleted manifest names. Where a client has deleted that in a
-// bucket, the place may be others' by now: whether r still holds it has to be asked.
-func (s *Store) findBuried(ctx context.Context, r *repository, st *state, ref Ref) (Info, error) {
-	if s.remote && st.isHidden(ref.Digest) {
-		return s.find(ctx, r, st, ref.Digest)
-	}
-
-	return s.driver.Stat(ctx, placedKey(r.name, ref.Digest, ref.At))
+	return err
 }
 
 // ops brings the manifests back, unless one of them cannot be any more. One that was pushed
