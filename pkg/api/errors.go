@@ -190,6 +190,15 @@ func fault(p problem, err error) string {
 	}
 }
 
+// messageOf is what an error says, unless that may name files of the server.
+func messageOf(p problem, id string, err error) string {
+	if as[*fs.PathError](err) || as[*os.LinkError](err) || as[*os.SyscallError](err) {
+		return fmt.Sprintf("%s; the log of zot has more under request id %s", http.StatusText(p.status), id)
+	}
+
+	return err.Error()
+}
+
 // entries says what went wrong. Of our own faults the client learns only the request
 // id: messages may name files.
 func entries(p problem, id string, err error) []errorEntry {
@@ -201,7 +210,7 @@ func entries(p problem, id string, err error) []errorEntry {
 
 	var missing *storage.MissingError
 	if !errors.As(err, &missing) {
-		return []errorEntry{{Code: p.code, Message: err.Error(), Detail: detailOf(err)}}
+		return []errorEntry{{Code: p.code, Message: messageOf(p, id, err), Detail: detailOf(err)}}
 	}
 
 	var all []errorEntry

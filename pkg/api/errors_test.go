@@ -99,6 +99,15 @@ func TestErrorsOfRoles(t *testing.T) {
 		equal(t, strings.Contains(c.log.String(), "/secret/path"), true, "the log names the path")
 	})
 
+	t.Run("what names a file of the server is for the log", func(t *testing.T) {
+		leaky := errors.Join(storage.ErrUploadUnknown, &fs.PathError{Op: "unlink", Path: "/secret/path", Err: syscall.EPERM})
+		c := dialWith(t, config.HTTP{}, broken{err: leaky})
+		a := c.get(path).refused(t, 404, "BLOB_UPLOAD_UNKNOWN")
+		equal(t, strings.Contains(a.body, "secret"), false, "the body names the path")
+		equal(t, strings.Contains(a.body, a.Header.Get("X-Request-Id")), true, "the body names the request")
+		equal(t, strings.Contains(c.log.String(), "/secret/path"), true, "the log names the path")
+	})
+
 	t.Run("what passes may be tried again", func(t *testing.T) {
 		for _, err := range []error{storage.ErrConflict, storage.ErrUploadBusy} {
 			a := dialWith(t, config.HTTP{}, broken{err: err}).get(path)

@@ -298,8 +298,11 @@ func (s *Store) readWhole(ctx context.Context, r *repository, dgst digest.Digest
 }
 
 func blobError(dgst digest.Digest, err error) error {
-	if isNotExist(err) {
+	switch {
+	case isNotExist(err):
 		return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+	case errors.Is(err, ErrRange):
+		return fmt.Errorf("%w: no byte of blob %s is in it", ErrRange, dgst)
 	}
 
 	return fmt.Errorf("blob %s: %w", dgst, err)

@@ -100,8 +100,12 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		failed []error
 		begun  = s.opts.Now()
 		logged = begun
-		needed = newNeeds()
+		needed *needs // nil in a directory, where each repository is done with by itself
 	)
+
+	if s.remote {
+		needed = newNeeds()
+	}
 
 	if !s.remote && s.opts.Now().Sub(s.opened) < s.opts.GC.Delay {
 		return all, fmt.Errorf("%w: what earlier processes have answered counts until %s",

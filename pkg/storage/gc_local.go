@@ -27,6 +27,13 @@ type RemovableLog interface {
 	Remove(ctx context.Context) error
 }
 
+// Dater is a Driver whose objects may bear a time from before they came to where they are: those
+// of another program, which has copied files with their times.
+type Dater interface {
+	// Created is when the object at key came to be; zero where that is not known.
+	Created(ctx context.Context, key string) (time.Time, error)
+}
+
 // StrayLister is a Driver that finds the repositories to which blobs were sent, but never a
 // manifest: they have no log.
 type StrayLister interface {
@@ -76,7 +83,12 @@ func (s *Store) collectStray(ctx context.Context, name RepoName) (Collected, err
 			return nil // by now
 		}
 
-		return errors.Join(s.sweep(ctx, r, &done), s.dropUploads(ctx, r, &done))
+		filling, err := s.isFilling(ctx, r)
+		if !filling && err == nil {
+			err = s.sweep(ctx, r, &done)
+		}
+
+		return errors.Join(err, s.dropUploads(ctx, r, &done))
 	})
 	if err != nil {
 		return done, err
@@ -85,6 +97,43 @@ func (s *Store) collectStray(ctx context.Context, name RepoName) (Collected, err
 	_, err = s.removeEmpty(ctx, name)
 
 	return done, err
+}
+
+// isFilling says whether blobs have come to a repository of late. Another program may be copying
+// it, whose index.json comes last, however long ago the first blob came.
+func (s *Store) isFilling(ctx context.Context, r *repository) (bool, error) {
+	for info, err := range s.driver.List(ctx, RepoPrefix(r.name)+"blobs/", "") {
+		if err != nil {
+			return false, fmt.Errorf("list blobs: %w", err)
+		}
+
+		if repo, _, ok := SplitBlobKey(info.Key); !ok || repo != r.name {
+			continue
+		}
+
+		if young, err := s.isYoung(ctx, info); young || err != nil {
+			return young, err
+		}
+	}
+
+	return false, nil
+}
+
+// isYoung says whether an object came to where it is less than gcDelay ago.
+func (s *Store) isYoung(ctx context.Context, info Info) (bool, error) {
+	since := s.opts.Now().Add(-s.opts.GC.Delay)
+
+	dater, ok := s.driver.(Dater)
+	if info.Modified.After(since) || !ok {
+		return info.Modified.After(since), nil
+	}
+
+	created, err := dater.Created(ctx, info.Key)
+	if isNotExist(err) {
+		return false, nil
+	}
+
+	return created.After(since), err
 }
 
 // sweep removes the blobs of r that nothing needs: neither the state, nor what can be
@@ -133,8 +182,8 @@ func (s *state) needs(dgst digest.Digest) bool { return s.inUse(dgst) || s.inGra
 // sweepBlob removes one blob that was not needed a moment ago. Only a rename is done while
 // clients may wait.
 func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest, info Info) (gone bool, err error) {
-	if s.opts.Now().Sub(info.Modified) < s.opts.GC.Delay {
-		return false, nil
+	if young, err := s.isYoung(ctx, info); young || err != nil {
+		return false, err
 	}
 
 	finish, gone, err := s.takeAway(ctx, r, dgst, info.Key)
@@ -221,17 +270,18 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 // dropUploads drops the uploads that have stood still for long.
 func (s *Store) dropUploads(ctx context.Context, r *repository, done *Collected) error {
 	idle := max(uploadIdle, s.opts.GC.Delay)
+	isOld := func(info Info) bool { return s.opts.Now().Sub(info.Modified) >= idle }
 
 	for info, err := range s.driver.List(ctx, UploadKey(r.name, ""), "") {
 		if err != nil {
 			return fmt.Errorf("list uploads: %w", err)
 		}
 
-		if s.opts.Now().Sub(info.Modified) < idle {
+		if !isOld(info) {
 			continue
 		}
 
-		dropped, err := s.sessions.drop(ctx, info.Key)
+		dropped, err := s.sessions.drop(ctx, info.Key, isOld)
 		if err != nil {
 			return err
 		}

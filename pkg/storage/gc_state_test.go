@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -116,5 +117,29 @@ func TestNeeds(t *testing.T) {
 
 	if n.has("a", loose) || n.hasDigest(loose) || n.has("b", layer) {
 		t.Error("what is not needed seems to be")
+	}
+}
+
+// TestReviveSwept: what a deleted manifest names was swept after it was looked for.
+func TestReviveSwept(t *testing.T) {
+	layer := digest.FromString("layer")
+	manifest := &ManifestRecord{Digest: digest.FromString("manifest"), Blobs: []Ref{{Digest: layer}}}
+
+	st := newState()
+	st.fold(Record{Seq: 1, Ops: []Op{{Kind: OpPutManifest, Manifest: manifest}}})
+	st.fold(Record{Seq: 2, Ops: []Op{{Kind: OpDeleteManifest, Digest: manifest.Digest}}})
+
+	b, _ := st.burials.Get(manifest.Digest)
+	back := &revival{burials: []*burial{b}, seen: st.clone()}
+
+	if _, err := back.ops(st); err != nil {
+		t.Errorf("when nothing has happened: %v", err)
+	}
+
+	st.fold(Record{Seq: 3, Ops: []Op{{Kind: OpCondemn, Digest: layer}}})
+	st.fold(Record{Seq: 4, Ops: []Op{{Kind: OpSweep, Digest: layer}}})
+
+	if _, err := back.ops(st); !errors.Is(err, errMoved) {
+		t.Errorf("when its layer was swept: %v", err)
 	}
 }

@@ -159,6 +159,10 @@ func (v *revival) recheck(pending *state) error {
 			if now, hidden := pending.hidden.Get(dgst); hidden && !now.Equal(was) {
 				return errMoved
 			}
+
+			if pending.sweptSince(dgst, v.seen.seq) {
+				return errMoved
+			}
 		}
 	}
 

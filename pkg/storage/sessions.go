@@ -227,18 +227,49 @@ func (s *sessions) forget(session *session) error {
 	return session.up.Close()
 }
 
-// drop ends an upload that nobody has used for long.
-func (s *sessions) drop(ctx context.Context, key string) (dropped bool, err error) {
-	found, err := s.acquire(ctx, key, -1)
-	if errors.Is(err, ErrUploadBusy) || errors.Is(err, ErrUploadUnknown) {
+// drop ends an upload in a directory that nobody has used for long: one that was written to
+// since it was found to be old, or asked for a moment ago, is in use.
+func (s *sessions) drop(ctx context.Context, key string, isOld func(Info) bool) (dropped bool, err error) {
+	found, ok := s.occupyUnused(key)
+	if !ok {
+		return false, nil
+	}
+	defer s.free(key)
+
+	if found != nil {
+		if err := s.shut(ctx, found); err != nil {
+			return false, err
+		}
+	}
+
+	info, err := s.driver.Stat(ctx, key)
+	if isNotExist(err) || err == nil && !isOld(info) {
 		return false, nil
 	}
 
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = s.driver.Delete(ctx, key)
 	}
 
-	return true, errors.Join(found.up.Abort(ctx), s.forget(found))
+	if err != nil {
+		return false, fmt.Errorf("drop upload: %w", err)
+	}
+
+	return true, nil
+}
+
+// occupyUnused marks key as used, unless it is, or was a moment ago. It returns its session if
+// that is still open.
+func (s *sessions) occupyUnused(key string) (found *session, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	idle, open := s.idle[key]
+	if _, busy := s.busy[key]; busy || open && s.now().Sub(idle.since) < sessionIdle {
+		return nil, false
+	}
+
+	return s.take(key), true
 }
 
 // closeIdle closes the uploads that nobody has used for a while. They can be resumed.
@@ -255,6 +286,11 @@ func (s *sessions) closeIdle(ctx context.Context, age time.Duration) error {
 func (s *sessions) close(ctx context.Context, session *session) error {
 	defer s.free(session.key)
 
+	return s.shut(ctx, session)
+}
+
+// shut closes an upload so that it can be resumed.
+func (s *sessions) shut(ctx context.Context, session *session) error {
 	var err error
 	if session.up.Size() > session.noted.Load() {
 		err = session.save(ctx)

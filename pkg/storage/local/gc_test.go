@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,6 +54,7 @@ func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbage
 	}
 
 	ahead := new(atomic.Int64)
+	ahead.Add(int64(-2 * delay))
 
 	store, err := storage.Open(t.Context(), root, storagetest.NewMapCache(), storage.Options{
 		Log: zerolog.Nop(),
@@ -66,7 +68,7 @@ func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbage
 	}
 
 	g := garbageWorld{&storagetest.World{T: t, Driver: root, Store: store}, dir, ahead}
-	g.wait(2 * delay) // after a start
+	g.wait(2 * delay) // after a start; now the clock is that of the files
 
 	return g
 }
@@ -256,4 +258,114 @@ func TestCollectStray(t *testing.T) {
 
 	w.Equal(w.Repos("", -1), "a", "repositories")
 	w.MustGet("a", "x")
+}
+
+// copyIn does what "cp -a" of a file does.
+func (g garbageWorld) copyIn(key, content string, age time.Duration) {
+	g.T.Helper()
+
+	path := filepath.Join(g.dir, key)
+	bears := time.Now().Add(time.Duration(g.ahead.Load()) - age)
+	g.NoError(errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600),
+		os.Chtimes(path, bears, bears)), "copy")
+}
+
+// TestCollectWhatIsBeingCopied: blobs that another program copies into the root have the times
+// that they had, and their index.json comes last.
+func TestCollectWhatIsBeingCopied(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+
+	w := openGarbage(t)
+	w.Push("a", "x", "kept")
+
+	first, second := digest.FromString("first"), digest.FromString("second")
+
+	w.copyIn("stray/.uploads/README", "of another program", 0)
+	w.copyIn(storage.BlobKey("stray", first), "first", year)
+	w.copyIn(storage.BlobKey("a", first), "first", year)
+	w.Equal(w.collect(), 0, "freed, of what has just come")
+
+	w.wait(2 * delay)
+	w.copyIn(storage.BlobKey("stray", second), "second", 0)
+	w.Equal(w.collect(), 1, "freed")
+	w.True(!w.exists("a", first), "nobody has come to name it")
+	w.True(w.exists("stray", first), "more is coming to that repository")
+
+	w.wait(2 * delay)
+	w.Equal(w.collect(), 2, "freed, when nothing comes any more")
+}
+
+// TestCollectPathWithBrackets: a root may have any name.
+func TestCollectPathWithBrackets(t *testing.T) {
+	w := openGarbageIn(t, filepath.Join(t.TempDir(), "a[b"))
+	t.Cleanup(func() { w.NoError(w.Store.Close(context.Background()), "close") })
+
+	image := w.Push("a", "x", "layer")
+	w.NoError(w.Delete("a", string(image.Digest), storage.Precondition{}), "delete")
+	w.wait(undelete)
+	w.Equal(w.collect(), 3, "freed")
+
+	if _, err := os.Stat(filepath.Join(w.dir, "a")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory of the repository: %v", err)
+	}
+}
+
+// listSpy is a directory in which something happens after uploads were listed.
+type listSpy struct {
+	*local.Root
+
+	then func()
+}
+
+func (s *listSpy) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		for info, err := range s.Root.List(ctx, prefix, after) {
+			if then := s.then; then != nil && prefix == storage.UploadKey("a", "") {
+				s.then = nil
+				then()
+			}
+
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestCollectResumedUpload: an upload that has stood still, and goes on just when GC is about to
+// drop it, is not dropped; neither is one whose client only asks how far it is.
+func TestCollectResumedUpload(t *testing.T) {
+	for name, resume := range map[string]func(w *storagetest.World, id string){
+		"a chunk":   func(w *storagetest.World, id string) { w.Append("a", id, 5, "more") },
+		"its state": func(w *storagetest.World, id string) { w.Equal(w.SizeOf("a", id), int64(5), "size") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: t.TempDir(), Commit: true, Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			var ahead atomic.Int64
+
+			spy := &listSpy{Root: root}
+			w := storagetest.OpenOn(t, spy, storagetest.NewMapCache(), storage.Options{
+				Log: zerolog.Nop(),
+				Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+				GC:  storage.GC{Delay: delay},
+			})
+
+			w.Push("a", "x", "kept")
+			id := w.Start("a")
+			w.Append("a", id, 0, "bytes")
+			ahead.Add(int64(2 * delay))
+
+			spy.then = func() { resume(w, id) }
+
+			done, err := w.Store.Collect(t.Context())
+			w.NoError(err, "collect")
+			w.True(spy.then == nil, "the upload was resumed meanwhile")
+			w.Equal(done.Uploads, 0, "dropped")
+			w.Append("a", id, -1, "!")
+		})
+	}
 }

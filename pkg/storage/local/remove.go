@@ -70,14 +70,19 @@ func (l *repoLog) Remove(context.Context) error {
 // removeDirs removes the directories of the repository that are empty, and those above
 // that only held it.
 func (l *repoLog) removeDirs() error {
-	algorithms, err := filepath.Glob(l.repo + "/blobs/*")
-	if err != nil {
+	algorithms, err := os.ReadDir(l.repo + "/blobs")
+	if err != nil && !gone(err) {
 		return err
+	}
+
+	var dirs []string
+	for _, algorithm := range algorithms {
+		dirs = append(dirs, l.repo+"/blobs/"+algorithm.Name())
 	}
 
 	pulls := l.repo + strings.TrimSuffix(storage.PullsKey("", ""), "/")
 
-	for _, dir := range append(algorithms, l.repo+"/blobs", l.repo+"/"+uploadsDir, pulls) {
+	for _, dir := range append(dirs, l.repo+"/blobs", l.repo+"/"+uploadsDir, pulls) {
 		if err := removeDir(dir); err != nil {
 			return err
 		}
