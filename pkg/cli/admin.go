@@ -33,6 +33,20 @@ func (o *onStores) flag(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// storesCommand completes a command that does one thing with the stores of a configuration, and
+// with what was typed behind its name.
+func storesCommand(
+	streams Streams, cmd *cobra.Command, use func(ctx context.Context, store admin.Store, args []string) error,
+) *cobra.Command {
+	on := &onStores{streams: streams}
+
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return on.do(cmd.Context(), func(store admin.Store) error { return use(cmd.Context(), store, args) })
+	}
+
+	return on.flag(cmd)
+}
+
 // do calls use with the stores: those of the process that serves them, or where there is
 // none, opened for as long as it takes.
 func (o *onStores) do(ctx context.Context, use func(admin.Store) error) error {

@@ -12,15 +12,12 @@ import (
 )
 
 func gcCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
-
-	return on.flag(&cobra.Command{
+	return storesCommand(streams, &cobra.Command{
 		Use:   "gc",
 		Short: "Remove what nobody needs now, instead of when it is due",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return collect(cmd.Context(), streams, store) })
-		},
+	}, func(ctx context.Context, store admin.Store, _ []string) error {
+		return collect(ctx, streams, store)
 	})
 }
 

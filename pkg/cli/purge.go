@@ -12,17 +12,14 @@ import (
 )
 
 func purgeCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
-
 	var opts storage.PurgeOptions
 
-	cmd := on.flag(&cobra.Command{
+	cmd := storesCommand(streams, &cobra.Command{
 		Use:   "purge <repository>@<digest>",
 		Short: "Remove a manifest or a blob at once and for ever, as a secret that has leaked",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return purge(cmd.Context(), streams, store, args[0], opts) })
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return purge(ctx, streams, store, args[0], opts)
 	})
 	cmd.Flags().BoolVar(&opts.Force, "force", false, "remove the manifests that name it, too, and their tags")
 	cmd.Flags().BoolVar(&opts.Everywhere, "everywhere", false, "remove it from all repositories of the store")

@@ -13,15 +13,12 @@ import (
 )
 
 func undeleteCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
-
-	return on.flag(&cobra.Command{
+	return storesCommand(streams, &cobra.Command{
 		Use:   "undelete <repository>[@<digest>]",
 		Short: "Bring back a manifest that was deleted, or a whole repository, with the tags",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return undelete(cmd.Context(), streams, store, args[0]) })
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return undelete(ctx, streams, store, args[0])
 	})
 }
 
@@ -67,14 +64,12 @@ func repoCommand(streams Streams) *cobra.Command {
 		Use: "repo", Short: "Delete a repository", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	on := &onStores{streams: streams}
-	cmd.AddCommand(on.flag(&cobra.Command{
+	cmd.AddCommand(storesCommand(streams, &cobra.Command{
 		Use:   "delete <repository>",
 		Short: "Delete all manifests and tags of a repository; zot undelete brings them back for a while",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return deleteRepo(cmd.Context(), streams, store, args[0]) })
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return deleteRepo(ctx, streams, store, args[0])
 	}))
 
 	return cmd

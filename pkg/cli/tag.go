@@ -31,19 +31,14 @@ type historyOptions struct {
 }
 
 func tagHistoryCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
-
 	var opts historyOptions
 
-	cmd := on.flag(&cobra.Command{
+	cmd := storesCommand(streams, &cobra.Command{
 		Use:   "history <repository>:<tag>",
 		Short: "List what a tag has pointed to, since when, and who has set it; the newest first",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error {
-				return tagHistory(cmd.Context(), streams, store, args[0], opts)
-			})
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return tagHistory(ctx, streams, store, args[0], opts)
 	})
 	cmd.Flags().IntVarP(&opts.n, "number", "n", -1, "of events at most; -1 = all")
 	cmd.Flags().BoolVar(&opts.json, "json", false, "for programs")
@@ -77,15 +72,12 @@ func tagHistory(ctx context.Context, streams Streams, store admin.Store, arg str
 }
 
 func tagUndoCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
-
-	return on.flag(&cobra.Command{
+	return storesCommand(streams, &cobra.Command{
 		Use:   "undo <repository>:<tag>",
 		Short: "Take back the last change of a tag; once more takes back the undo",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return tagUndo(cmd.Context(), streams, store, args[0]) })
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return tagUndo(ctx, streams, store, args[0])
 	})
 }
 

@@ -11,16 +11,14 @@ import (
 )
 
 func whyCommand(streams Streams) *cobra.Command {
-	on := &onStores{streams: streams}
 	asJSON := false
 
-	cmd := on.flag(&cobra.Command{
+	cmd := storesCommand(streams, &cobra.Command{
 		Use:   "why <repository>@<digest>",
 		Short: "Say why a manifest or a blob is kept, or when it goes",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return on.do(cmd.Context(), func(store admin.Store) error { return why(cmd.Context(), streams, store, args[0], asJSON) })
-		},
+	}, func(ctx context.Context, store admin.Store, args []string) error {
+		return why(ctx, streams, store, args[0], asJSON)
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
 
