@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // target is a registry that can be started.

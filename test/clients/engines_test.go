@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // engine is a client that unpacks images into a store of its own. open gives it an

@@ -15,7 +15,7 @@ import (
 
 	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/internal/servers"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // TestRootIsALayout stops the server, and reads each tag from its root with skopeo.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // probes is how many layers wait to be pushed once more after the damage, from before

@@ -15,8 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/daemon"
+	"zotregistry.io/zot/internal/wire"
 	"zotregistry.io/zot/test/internal/churn"
-	"zotregistry.io/zot/test/internal/wire"
 )
 
 // fullRepo has what fills the disk.

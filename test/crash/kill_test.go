@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // rounds is how often the server is killed.

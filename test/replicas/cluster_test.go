@@ -8,7 +8,7 @@ import (
 
 	"zotregistry.io/zot/internal/daemon"
 	"zotregistry.io/zot/internal/servers"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // settings are keys of "storage" in a configuration.

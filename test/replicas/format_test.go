@@ -15,7 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/daemon"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"

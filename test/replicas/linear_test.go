@@ -25,7 +25,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"zotregistry.io/zot/internal/faultproxy"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // What one history consists of. Clients outnumber tags, so that they collide.

@@ -16,7 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // load is clients that push images to one repository, each under a tag of its own. Each

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"zotregistry.io/zot/internal/servers"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // slowest is how long a push or pull may take while the cache is away.

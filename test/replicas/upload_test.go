@@ -14,7 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/faultproxy"
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // sizes of blobs, in bytes: what stays in memory, what is a tail, one part and more.

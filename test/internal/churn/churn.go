@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // Options say what clients there are.

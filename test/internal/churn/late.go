@@ -7,7 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"zotregistry.io/zot/test/internal/wire"
+	"zotregistry.io/zot/internal/wire"
 )
 
 // promised is an image whose blobs are all there, as the registry has said. It is pushed late,

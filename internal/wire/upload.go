@@ -112,20 +112,7 @@ func (u *Upload) Stream(ctx context.Context, body io.Reader) error {
 
 // Finish sends the rest of the bytes, which may be none, and closes the session.
 func (u *Upload) Finish(ctx context.Context, dgst digest.Digest, rest []byte) error {
-	at := *u.loc
-	query := at.Query()
-	query.Set("digest", dgst.String())
-	at.RawQuery = query.Encode()
-
-	_, err := u.c.exchange(ctx, request{
-		method: http.MethodPut,
-		url:    &at,
-		header: http.Header{"Content-Type": {"application/octet-stream"}},
-		body:   bytes.NewReader(rest),
-		status: []int{http.StatusCreated},
-	})
-
-	return err
+	return u.FinishFrom(ctx, dgst, bytes.NewReader(rest), int64(len(rest)))
 }
 
 // Cancel ends the session and drops its bytes.

@@ -58,6 +58,7 @@ type request struct {
 	url    *url.URL
 	header http.Header
 	body   io.Reader
+	size   int64 // of body, where net/http cannot know it
 	status []int
 }
 
@@ -66,6 +67,10 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url.String(), r.body)
 	if err != nil {
 		return nil, err
+	}
+
+	if r.size > 0 {
+		req.ContentLength = r.size
 	}
 
 	for k, v := range r.header {
@@ -118,14 +123,9 @@ func (c *Client) at(path string) *url.URL {
 
 // BlobExists says whether HEAD finds the blob.
 func (c *Client) BlobExists(ctx context.Context, repo string, dgst digest.Digest) (bool, error) {
-	_, err := c.exchange(ctx, request{
+	return c.exists(ctx, request{
 		method: http.MethodHead, url: c.at(repo + "/blobs/" + dgst.String()), status: []int{http.StatusOK},
 	})
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-
-	return err == nil, err
 }
 
 // Blob reads a blob whole and checks it.

@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// buffers are what bodies are read through.
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// ReadBlob reads a blob without keeping it, checks it, and returns how many bytes it has.
+//
+// Errors: ErrNotFound; ErrDigest if what came is not what was asked for.
+func (c *Client) ReadBlob(ctx context.Context, repo string, dgst digest.Digest) (int64, error) {
+	return c.read(ctx, request{
+		method: http.MethodGet, url: c.at(repo + "/blobs/" + dgst.String()), status: []int{http.StatusOK},
+	}, dgst)
+}
+
+// ReadManifest reads a manifest by tag or by digest without keeping it, and checks that it is
+// the one that is wanted. Whether the server names its digest does not matter.
+//
+// Errors: ErrNotFound; ErrDigest.
+func (c *Client) ReadManifest(ctx context.Context, repo, ref string, want digest.Digest) (int64, error) {
+	return c.read(ctx, request{
+		method: http.MethodGet,
+		url:    c.at(repo + "/manifests/" + ref),
+		header: http.Header{"Accept": Accepted},
+		status: []int{http.StatusOK},
+	}, want)
+}
+
+func (c *Client) read(ctx context.Context, r request, want digest.Digest) (size int64, err error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+
+	buffer := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buffer)
+
+	hash := want.Algorithm().Hash()
+
+	size, err = io.CopyBuffer(hash, struct{ io.Reader }{resp.Body}, buffer[:])
+	if err != nil {
+		return size, fmt.Errorf("read %s: %w", r.url, err)
+	}
+
+	if got := digest.NewDigest(want.Algorithm(), hash); got != want {
+		return size, fmt.Errorf("%w: want %s, got %s (%d bytes)", ErrDigest, want, got, size)
+	}
+
+	return size, nil
+}
+
+// ManifestExists says whether HEAD finds the manifest, by tag or by digest.
+func (c *Client) ManifestExists(ctx context.Context, repo, ref string) (bool, error) {
+	return c.exists(ctx, request{
+		method: http.MethodHead,
+		url:    c.at(repo + "/manifests/" + ref),
+		header: http.Header{"Accept": Accepted},
+		status: []int{http.StatusOK},
+	})
+}
+
+func (c *Client) exists(ctx context.Context, r request) (bool, error) {
+	_, err := c.exchange(ctx, r)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+
+	return err == nil, err
+}
+
+// FinishFrom is Finish with size bytes of a reader.
+func (u *Upload) FinishFrom(ctx context.Context, dgst digest.Digest, rest io.Reader, size int64) error {
+	at := *u.loc
+	query := at.Query()
+	query.Set("digest", dgst.String())
+	at.RawQuery = query.Encode()
+
+	_, err := u.c.exchange(ctx, request{
+		method: http.MethodPut,
+		url:    &at,
+		header: http.Header{"Content-Type": {"application/octet-stream"}},
+		body:   rest,
+		size:   size,
+		status: []int{http.StatusCreated},
+	})
+
+	return err
+}
