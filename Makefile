@@ -44,14 +44,18 @@ help: ## list the targets
 ## --- build and run
 
 .PHONY: build
-build: ## build bin/zot, static, for this machine
+build: ## build bin/zot and bin/zb, static, for this machine
 	$(BUILD) -o $(BIN)/zot ./cmd/zot
+	$(BUILD) -o $(BIN)/zb ./cmd/zb
 
 .PHONY: binaries
 binaries: ## build for all platforms into dist/
 	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/zot-linux-amd64 ./cmd/zot
+	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/zb-linux-amd64 ./cmd/zb
 	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/zot-linux-arm64 ./cmd/zot
+	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/zb-linux-arm64 ./cmd/zb
 	GOOS=darwin GOARCH=arm64 $(BUILD) -o dist/zot-darwin-arm64 ./cmd/zot
+	GOOS=darwin GOARCH=arm64 $(BUILD) -o dist/zb-darwin-arm64 ./cmd/zb
 
 .PHONY: run
 run: build ## build, and serve ./zot-data on 127.0.0.1:8080

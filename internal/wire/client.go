@@ -58,7 +58,8 @@ type request struct {
 	url    *url.URL
 	header http.Header
 	body   io.Reader
-	size   int64 // of body, where net/http cannot know it
+	size   int64            // of body, where net/http cannot know it
+	again  func() io.Reader // body from its begin, where net/http cannot get it
 	status []int
 }
 
@@ -71,6 +72,10 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 
 	if r.size > 0 {
 		req.ContentLength = r.size
+	}
+
+	if r.size > 0 && r.again != nil {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(r.again()), nil }
 	}
 
 	for k, v := range r.header {

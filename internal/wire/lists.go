@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,6 +34,55 @@ func (c *Client) Tags(ctx context.Context, repo string) ([]string, error) {
 	}
 
 	return all, err
+}
+
+// TagsPage lists at most n tags of a repository, those after a tag ("" = from the first).
+//
+// Errors: ErrNotFound.
+func (c *Client) TagsPage(ctx context.Context, repo string, n int, after string) ([]string, error) {
+	var page struct{ Tags []string }
+
+	err := c.page(ctx, c.at(repo+"/tags/list"), n, after, &page)
+
+	return page.Tags, err
+}
+
+// CatalogPage lists at most n repositories, those after one ("" = from the first).
+func (c *Client) CatalogPage(ctx context.Context, n int, after string) ([]string, error) {
+	var page struct{ Repositories []string }
+
+	err := c.page(ctx, c.at("_catalog"), n, after, &page)
+
+	return page.Repositories, err
+}
+
+// page decodes one page of a list into to.
+func (c *Client) page(ctx context.Context, at *url.URL, n int, after string, to any) error {
+	query := url.Values{"n": {strconv.Itoa(n)}}
+	if after != "" {
+		query.Set("last", after)
+	}
+
+	at.RawQuery = query.Encode()
+
+	resp, err := c.send(ctx, request{method: http.MethodGet, url: at, status: []int{http.StatusOK}})
+	if err != nil {
+		return err
+	}
+
+	err = errors.Join(json.NewDecoder(resp.Body).Decode(to), drain(resp.Body), resp.Body.Close())
+	if err != nil {
+		return fmt.Errorf("page %s: %w", at, err)
+	}
+
+	return nil
+}
+
+// drain reads what is left, or the connection could not be used again.
+func drain(body io.Reader) error {
+	_, err := io.Copy(io.Discard, body)
+
+	return err
 }
 
 // Catalog lists all repositories.
@@ -75,7 +126,7 @@ func (c *Client) pages(ctx context.Context, at *url.URL, take func(*json.Decoder
 			return err
 		}
 
-		err = errors.Join(take(json.NewDecoder(resp.Body)), resp.Body.Close())
+		err = errors.Join(take(json.NewDecoder(resp.Body)), drain(resp.Body), resp.Body.Close())
 		if err != nil {
 			return fmt.Errorf("page %s: %w", at, err)
 		}

@@ -80,8 +80,9 @@ func (c *Client) exists(ctx context.Context, r request) (bool, error) {
 	return err == nil, err
 }
 
-// FinishFrom is Finish with size bytes of a reader.
-func (u *Upload) FinishFrom(ctx context.Context, dgst digest.Digest, rest io.Reader, size int64) error {
+// FinishFrom is Finish with size bytes of a reader. open is called again where the request has to
+// be sent again, as net/http does if an idle connection turns out to be closed.
+func (u *Upload) FinishFrom(ctx context.Context, dgst digest.Digest, size int64, open func() io.Reader) error {
 	at := *u.loc
 	query := at.Query()
 	query.Set("digest", dgst.String())
@@ -91,8 +92,9 @@ func (u *Upload) FinishFrom(ctx context.Context, dgst digest.Digest, rest io.Rea
 		method: http.MethodPut,
 		url:    &at,
 		header: http.Header{"Content-Type": {"application/octet-stream"}},
-		body:   rest,
+		body:   open(),
 		size:   size,
+		again:  open,
 		status: []int{http.StatusCreated},
 	})
 

@@ -112,7 +112,7 @@ func (u *Upload) Stream(ctx context.Context, body io.Reader) error {
 
 // Finish sends the rest of the bytes, which may be none, and closes the session.
 func (u *Upload) Finish(ctx context.Context, dgst digest.Digest, rest []byte) error {
-	return u.FinishFrom(ctx, dgst, bytes.NewReader(rest), int64(len(rest)))
+	return u.FinishFrom(ctx, dgst, int64(len(rest)), func() io.Reader { return bytes.NewReader(rest) })
 }
 
 // Cancel ends the session and drops its bytes.
