@@ -70,6 +70,10 @@ func (s *Store) settleRemote(
 	dst := key
 
 	if s.durability.isDamaged(key) {
+		if err := r.look(ctx, s.repos.now()); err != nil { // it may have been deleted there
+			return "", err
+		}
+
 		_, at, _ := r.visible.Load().lookup(dgst)
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
@@ -140,7 +144,7 @@ func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string,
 		return ""
 	}
 
-	placed, err := s.driver.Link(ctx, known, key)
+	placed, err := s.linkSized(ctx, known, key, size)
 	if errors.Is(err, errors.ErrUnsupported) {
 		s.spare.Store(dgst, key)
 	}
@@ -154,6 +158,16 @@ func (s *Store) link(ctx context.Context, dgst digest.Digest, known, key string,
 	}
 
 	return placed
+}
+
+// linkSized links key to bytes that are there, in a bucket only if they have the size that they
+// should have. Of a directory the caller looks.
+func (s *Store) linkSized(ctx context.Context, known, key string, size int64) (placed string, err error) {
+	if pool, ok := s.driver.(Pool); ok {
+		return pool.LinkSized(ctx, known, key, size)
+	}
+
+	return s.driver.Link(ctx, known, key)
 }
 
 // arrived notes that key has new bytes, written since the epoch begun.
@@ -221,7 +235,7 @@ func (s *Store) mountBytes(ctx context.Context, dgst digest.Digest, from Info, k
 	}
 
 	begun := s.durability.writing(key)
-	if placed, err = s.driver.Link(ctx, from.Key, key); err != nil {
+	if placed, err = s.linkSized(ctx, from.Key, key, from.Size); err != nil {
 		return "", mountError(dgst, err)
 	}
 

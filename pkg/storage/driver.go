@@ -246,6 +246,11 @@ type Pool interface {
 
 	// Number is that of the membership at a placed key, if the place tells.
 	Number(placed string) (seq uint64, ok bool)
+
+	// LinkSized is Link of a blob of size bytes.
+	//
+	// Errors: fs.ErrNotExist if what is there is not of that size: then it is damaged.
+	LinkSized(ctx context.Context, src, dst string, size int64) (placed string, err error)
 }
 
 // Counts says whether a membership counts, by its place and its number.

@@ -372,6 +372,26 @@ type membership struct {
 // Link makes a repository hold the bytes that another one has. In the pool that is one
 // more membership; an object of a repository's own is copied.
 func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
+	return b.link(ctx, src, dst, -1)
+}
+
+// LinkSized implements storage.Pool.
+func (b *Bucket) LinkSized(ctx context.Context, src, dst string, size int64) (string, error) {
+	return b.link(ctx, src, dst, size)
+}
+
+// checkSize says whether what is stored has the size that it should have; -1 = any.
+//
+// Errors: fs.ErrNotExist.
+func checkSize(key string, size, want int64) error {
+	if want >= 0 && size != want {
+		return fmt.Errorf("%s is %d bytes long, not %d: %w", key, size, want, fs.ErrNotExist)
+	}
+
+	return nil
+}
+
+func (b *Bucket) link(ctx context.Context, src, dst string, size int64) (string, error) {
 	if err := errors.Join(checkKey(src), checkKey(dst)); err != nil {
 		return "", err
 	}
@@ -384,13 +404,17 @@ func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
 	source, ok := parseBlob(src)
 
 	if _, pooled := generation(source.place); isBlob && ok && b.opts.Dedupe && (pooled || source.place == "") {
-		placed, err := b.adopt(ctx, to, source.place)
+		placed, err := b.adopt(ctx, to, source.place, size)
 		if err == nil || !isNotExist(err) || pooled {
 			return placed, err
 		}
 	}
 
 	from, err := b.Stat(ctx, src)
+	if err == nil {
+		err = checkSize(src, from.Size, size)
+	}
+
 	if err != nil {
 		return "", err
 	}
@@ -405,10 +429,10 @@ func (b *Bucket) Link(ctx context.Context, src, dst string) (string, error) {
 }
 
 // adopt makes a repository a member of what is in the pool already, perhaps at a place
-// that is known.
+// that is known. It has to have size bytes; -1 = any.
 //
 // Errors: fs.ErrNotExist if it is not there, or was deleted meanwhile.
-func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, error) {
+func (b *Bucket) adopt(ctx context.Context, to blob, place string, size int64) (string, error) {
 	guess, known := generation(place)
 	if newer, ok := b.gens.Get(to.digest); !known || ok && newer > guess {
 		guess = newer
@@ -417,6 +441,10 @@ func (b *Bucket) adopt(ctx context.Context, to blob, place string) (string, erro
 	info, err := b.client.head(ctx, dataKey(to.digest, guess))
 	if isNotExist(err) { // or a later generation is
 		guess, info, err = b.presentData(ctx, to.digest, guess)
+	}
+
+	if err == nil {
+		err = checkSize(dataKey(to.digest, guess), info.size, size)
 	}
 
 	if err != nil {
