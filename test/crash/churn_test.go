@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -64,13 +65,23 @@ type crasher struct {
 	proc  *daemon.Daemon
 	fleet *churn.Fleet
 	rng   *rand.Rand
+	wrong []error // what the clients have found
 }
 
 func newCrasher(t *testing.T, zot *daemon.Zot, lease time.Duration) *crasher {
 	t.Helper()
 
-	c := &crasher{zot: zot, proc: zot.Start(t)}
 	start := seed(t)
+	c := &crasher{zot: zot}
+
+	// Behind the log of the server, which is long, and which the clean-up of Start shows.
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("with %s=%d the clients have found: %v", seedEnv, start, errors.Join(c.wrong...))
+		}
+	})
+
+	c.proc = zot.Start(t)
 	c.rng = rand.New(rand.NewPCG(start, 3))
 
 	var err error
@@ -106,7 +117,8 @@ func (c *crasher) endWhileWorking(t *testing.T, end func() error, expected func(
 	select {
 	case <-moment.C:
 	case err := <-worked:
-		t.Fatalf("before the end: %v", err)
+		c.failed(t, fmt.Errorf("before the end: %w", err))
+		t.FailNow()
 	case <-c.proc.Done():
 		t.Error("the server left by itself")
 	}
@@ -118,7 +130,7 @@ func (c *crasher) endWhileWorking(t *testing.T, end func() error, expected func(
 	}
 
 	if err := <-worked; err != nil {
-		t.Errorf("when the server ended: %v", err)
+		c.failed(t, fmt.Errorf("when the server ended: %w", err))
 	}
 }
 
@@ -130,8 +142,15 @@ func (c *crasher) again(t *testing.T, round int) {
 	c.proc = c.zot.Start(t)
 
 	if err := c.fleet.Verify(t.Context()); err != nil {
-		t.Fatalf("after round %d: %v", round, err)
+		c.failed(t, fmt.Errorf("after round %d: %w", round, err))
+		t.FailNow()
 	}
+}
+
+func (c *crasher) failed(t *testing.T, err error) {
+	t.Helper()
+	t.Error(err)
+	c.wrong = append(c.wrong, err)
 }
 
 // checkOffline runs zot fsck on the root, where the binary has it.
