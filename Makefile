@@ -19,7 +19,7 @@ VERSITYGW_VERSION    := v1.8.0
 DYNALITE_VERSION     := 4.0.0
 
 # The packages whose tests talk to the servers of others.
-REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/...
+REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/... ./cmd/zb
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -146,7 +146,7 @@ soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a 
 
 # One package after the other: tests of the cache measure how long a call takes.
 .PHONY: remote
-remote: $(STRICT) remote-tools ## tests against real servers: S3, Redis, DynamoDB
+remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB
 	@test/need.sh redis-server=redis-server
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -p=1 -timeout=15m $(REMOTE_PACKAGES)
 
@@ -191,6 +191,9 @@ client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) 
 
 .PHONY: remote-tools
 remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)
+
+.PHONY: registry-tools
+registry-tools: $(TOOLS)/registry-$(DISTRIBUTION_VERSION) $(TOOLS)/crane-$(CRANE_VERSION)
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_VERSION))

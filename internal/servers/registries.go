@@ -1,0 +1,76 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"zotregistry.io/zot/internal/daemon"
+)
+
+// StartDistribution runs distribution on a new directory, and returns its address. It is killed
+// when the test is over.
+func StartDistribution(tb testing.TB) string {
+	tb.Helper()
+
+	return startRegistry(tb, func(dir, addr string) ([]string, error) {
+		path := filepath.Join(dir, "config.yml")
+		config := fmt.Sprintf(`version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}}
+http: {addr: %q}
+`, filepath.Join(dir, "data"), addr)
+
+		program, err := tool("registry")
+
+		return []string{"env", "OTEL_TRACES_EXPORTER=none", program, "serve", path},
+			errors.Join(err, os.WriteFile(path, []byte(config), 0o600))
+	})
+}
+
+// StartCraneRegistry runs the registry that crane has for tests, in memory, and returns its
+// address. It is killed when the test is over.
+func StartCraneRegistry(tb testing.TB) string {
+	tb.Helper()
+
+	return startRegistry(tb, func(_, addr string) ([]string, error) {
+		program, err := tool("crane")
+
+		return []string{program, "registry", "serve", "--address", addr}, err
+	})
+}
+
+// startRegistry runs the command line that args returns. The registry may keep its data below dir.
+func startRegistry(tb testing.TB, args func(dir, addr string) ([]string, error)) string {
+	tb.Helper()
+
+	dir := tb.TempDir()
+	logPath := filepath.Join(dir, "log")
+
+	addr, err := daemon.FreeAddr()
+	if err != nil {
+		tb.Fatal(err)
+	}
+
+	argv, err := args(dir, addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+
+	d, err := daemon.Open(tb.Context(), argv, addr, logPath)
+	if err != nil {
+		tb.Fatal(err)
+	}
+
+	tb.Cleanup(func() {
+		if err := d.Kill(); err != nil {
+			tb.Error(err)
+		}
+
+		daemon.ShowLog(tb, logPath)
+	})
+
+	return addr
+}
