@@ -169,6 +169,10 @@ cross: ## does it build for all platforms
 bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## the same, both in a bucket
 	@$(SUITE) bench-s3 $(GO) run ./test/bench -s3 -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
 
+.PHONY: bench-gc
+bench-gc: build ## what a run of GC over 200,000 blobs costs; GC_BENCH=-idle without load
+	@$(SUITE) bench-gc $(GO) run ./test/bench -gc $(GC_BENCH) -zot $(BIN)/zot
+
 .PHONY: bench
 bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution
 	@$(SUITE) bench $(GO) run ./test/bench -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)

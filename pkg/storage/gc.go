@@ -92,9 +92,30 @@ func (s *Store) keepCollected(ctx context.Context) {
 	})
 }
 
-// Collect removes what nobody needs. A repository that cannot be looked at keeps no other
-// from being so.
+// Collect removes what nobody needs, after a run that is under way. A repository that cannot
+// be looked at keeps no other from being so.
 func (s *Store) Collect(ctx context.Context) (Collected, error) {
+	select {
+	case s.collecting <- struct{}{}:
+	case <-ctx.Done():
+		return Collected{}, ctx.Err()
+	}
+	defer func() { <-s.collecting }()
+
+	return s.collect(ctx, s.beginWork())
+}
+
+// beginWork begins background work. In a bucket it waits for a network nearly always, and is
+// in nobody's way.
+func (s *Store) beginWork() *strides {
+	if s.remote {
+		return new(pace).begin()
+	}
+
+	return s.pace.begin()
+}
+
+func (s *Store) collect(ctx context.Context, work *strides) (Collected, error) {
 	var (
 		all    Collected
 		failed []error
@@ -125,12 +146,13 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		for _, name := range names {
 			after = name
 
-			one, err := s.collectRepo(ctx, name, needed)
+			one, err := s.collectRepo(ctx, name, needed, work)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
 			}
 
 			all.add(one)
+			work.rest(ctx)
 
 			if now := s.opts.Now(); now.Sub(logged) >= progressEvery {
 				logged = now
@@ -140,7 +162,7 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 		}
 	}
 
-	one, err := s.collectRest(ctx, needed)
+	one, err := s.collectRest(ctx, needed, work)
 	all.add(one)
 
 	failed = append(failed, err)
@@ -154,20 +176,20 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 }
 
 // collectRest does what is left when all repositories were looked at, which need needed.
-func (s *Store) collectRest(ctx context.Context, needed *needs) (Collected, error) {
+func (s *Store) collectRest(ctx context.Context, needed *needs, work *strides) (Collected, error) {
 	if s.remote {
 		return s.collectBucket(ctx, needed)
 	}
 
-	return s.collectStrays(ctx)
+	return s.collectStrays(ctx, work)
 }
 
 // collectRepo does what can be done in one repository by itself. In a bucket it notes what
 // that needs.
-func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (Collected, error) {
+func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs, work *strides) (Collected, error) {
 	done, known := Collected{Repos: 1}, true
 
-	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+	err := s.repos.background(ctx, name, s.repos.now(), func(r *repository) error {
 		if !s.remote && !r.visible.Load().exists() {
 			known = false // an index.json that cannot be read may name what is there
 
@@ -196,7 +218,7 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs) (
 			return s.collectShared(ctx, r, &done)
 		}
 
-		if err := s.sweep(ctx, r, &done); err != nil {
+		if err := s.sweep(ctx, r, &done, work); err != nil {
 			return err
 		}
 

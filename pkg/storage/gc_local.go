@@ -41,7 +41,7 @@ type StrayLister interface {
 }
 
 // collectStrays does what collectRepo does for the repositories that the catalog does not have.
-func (s *Store) collectStrays(ctx context.Context) (Collected, error) {
+func (s *Store) collectStrays(ctx context.Context, work *strides) (Collected, error) {
 	var (
 		all    Collected
 		failed []error
@@ -64,28 +64,29 @@ func (s *Store) collectStrays(ctx context.Context) (Collected, error) {
 			continue // no client can have made it
 		}
 
-		one, err := s.collectStray(ctx, name)
+		one, err := s.collectStray(ctx, name, work)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("collect %s: %w", name, err))
 		}
 
 		all.add(one)
+		work.rest(ctx)
 	}
 
 	return all, errors.Join(failed...)
 }
 
-func (s *Store) collectStray(ctx context.Context, name RepoName) (Collected, error) {
+func (s *Store) collectStray(ctx context.Context, name RepoName, work *strides) (Collected, error) {
 	done := Collected{Repos: 1}
 
-	err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+	err := s.repos.background(ctx, name, s.repos.now(), func(r *repository) error {
 		if r.visible.Load().exists() {
 			return nil // by now
 		}
 
 		filling, err := s.isFilling(ctx, r)
 		if !filling && err == nil {
-			err = s.sweep(ctx, r, &done)
+			err = s.sweep(ctx, r, &done, work)
 		}
 
 		return errors.Join(err, s.dropUploads(ctx, r, &done))
@@ -139,7 +140,7 @@ func (s *Store) isYoung(ctx context.Context, info Info) (bool, error) {
 // sweep removes the blobs of r that nothing needs: neither the state, nor what can be
 // brought back, nor a client that was told of them of late. So far as that can be told, it
 // leaves alone what another program has just written: it may name it in index.json soon.
-func (s *Store) sweep(ctx context.Context, r *repository, done *Collected) error {
+func (s *Store) sweep(ctx context.Context, r *repository, done *Collected, work *strides) error {
 	if len(r.visible.Load().kept) > 0 {
 		s.opts.Log.Warn().Str("repository", string(r.name)).
 			Msg("another program's index.json names what zot cannot read: no blob of this repository is collected")
@@ -153,6 +154,8 @@ func (s *Store) sweep(ctx context.Context, r *repository, done *Collected) error
 		if err != nil {
 			return fmt.Errorf("list blobs: %w", err)
 		}
+
+		work.rest(ctx)
 
 		repo, dgst, ok := SplitBlobKey(info.Key)
 		if !ok || repo != r.name || r.visible.Load().needs(dgst) { // a/blobs may be a repository, too

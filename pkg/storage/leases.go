@@ -2,6 +2,8 @@ package storage
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +19,16 @@ type leases struct {
 
 	mu   sync.Mutex // guards held
 	held map[string]*lease
+
+	// ending are all leases that an answer has left, each once, about in the order in which they
+	// end: one that was renewed since is put behind again when it comes to the front.
+	ending []ending
+}
+
+type ending struct {
+	key   string
+	lease *lease
+	since time.Time // of the lease, when it came here
 }
 
 // lease is of one key.
@@ -24,6 +36,7 @@ type lease struct {
 	since  time.Time     // of the last answer
 	pins   int           // answers that are under way
 	doomed chan struct{} // GC is deleting it; closed when that is over
+	queued bool          // in ending
 }
 
 func newLeases(now func() time.Time) *leases {
@@ -50,7 +63,26 @@ func (l *leases) pin(keys ...string) (unpin func()) {
 			held := l.held[key]
 			held.pins--
 			held.since = l.now()
+
+			if !held.queued {
+				held.queued = true
+				l.ending = append(l.ending, ending{key, held, held.since})
+			}
 		}
+	}
+}
+
+// drop ends a pin of one key without a lease: the answer was that nothing is there. So those
+// who ask for what never was take no memory.
+func (l *leases) drop(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	held := l.held[key]
+	held.pins--
+
+	if held.pins == 0 && !held.queued { // nobody has a lease from before
+		delete(l.held, key)
 	}
 }
 
@@ -142,15 +174,34 @@ func (l *leases) since(key string) time.Time {
 	}
 }
 
-// expire forgets the leases that are older than age.
+// expire forgets leases that are older than age. It looks at those that come due only.
 func (l *leases) expire(age time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	for key, held := range l.held {
-		if held.doomed == nil && held.pins == 0 && l.now().Sub(held.since) >= age {
-			delete(l.held, key)
+	now := l.now()
+
+	due := 0
+	for due < len(l.ending) && now.Sub(l.ending[due].since) >= age {
+		due++
+	}
+
+	renewed := make([]ending, 0, due)
+
+	for _, end := range l.ending[:due] {
+		held := l.held[end.key]
+
+		switch {
+		case held != end.lease: // GC has taken it away
+		case held.pins > 0 || now.Sub(held.since) < age:
+			renewed = append(renewed, ending{end.key, held, held.since})
+		default:
+			delete(l.held, end.key)
 		}
+	}
+
+	if due > 0 { // a copy: the memory of those that are gone is freed
+		l.ending = append(slices.Clone(l.ending[due:]), renewed...)
 	}
 }
 
@@ -163,11 +214,21 @@ func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, l
 		return s.renewed(ctx, r, dgst, look)
 	}
 
-	if r.isCommitting() || !r.visible.Load().holds(dgst) { // in this order
-		s.leases.hold(BlobKey(r.name, dgst))
+	if !r.isCommitting() && r.visible.Load().holds(dgst) { // in this order
+		return look()
 	}
 
-	return look()
+	key := BlobKey(r.name, dgst)
+	unpin := s.leases.pin(key)
+
+	err := look()
+	if errors.Is(err, ErrBlobUnknown) {
+		s.leases.drop(key)
+	} else {
+		unpin()
+	}
+
+	return err
 }
 
 // pin does so from now until unpin, for what may not be there yet.

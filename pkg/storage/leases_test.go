@@ -54,6 +54,53 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// TestLeasesEnd: the memory of a lease ends with it, if it was renewed, too; what is not there
+// takes none.
+func TestLeasesEnd(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := newLeases(func() time.Time { return now })
+
+	want := func(held, ending int) {
+		t.Helper()
+
+		if l.expire(time.Minute); len(l.held) != held || len(l.ending) != ending {
+			t.Errorf("%d leases, %d in the queue; want %d, %d", len(l.held), len(l.ending), held, ending)
+		}
+	}
+
+	for range 3 {
+		l.pin("nothing")
+		l.drop("nothing")
+	}
+
+	want(0, 0)
+
+	for range 3 {
+		l.hold("a")
+		l.hold("b")
+	}
+
+	want(2, 2)
+
+	now = now.Add(30 * time.Second)
+	l.hold("a")
+	l.pin("b")
+	l.drop("b") // the lease from before stays
+
+	now = now.Add(30 * time.Second)
+	want(1, 1)
+
+	if spare, ok := l.doom("a", time.Second); ok {
+		spare()
+		l.hold("a") // another one
+	}
+
+	want(1, 2)
+
+	now = now.Add(time.Minute)
+	want(0, 0)
+}
+
 // TestDoomed has many lease one key while another deletes it again and again. Nobody who
 // has leased it sees it go.
 func TestDoomed(t *testing.T) {

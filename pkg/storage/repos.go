@@ -40,6 +40,7 @@ type place struct {
 	err   error
 	users int
 	last  int64
+	asked bool      // for by a request; else it is not kept when it is left
 	left  time.Time // when the last of users left
 }
 
@@ -77,12 +78,26 @@ func mayHaveChanged(err error) bool {
 // with calls use with the repository, loaded, as it was at since or later. The
 // repository is valid only until use returns.
 func (rs *repos) with(ctx context.Context, name RepoName, since time.Time, use func(*repository) error) error {
-	p := rs.enter(name)
+	rs.store.pace.request()
+
+	return rs.enterWith(ctx, name, since, true, use)
+}
+
+// background is with for work that nobody waits for. What it alone has loaded it does not
+// leave in memory.
+func (rs *repos) background(ctx context.Context, name RepoName, since time.Time, use func(*repository) error) error {
+	return rs.enterWith(ctx, name, since, false, use)
+}
+
+func (rs *repos) enterWith(
+	ctx context.Context, name RepoName, since time.Time, asked bool, use func(*repository) error,
+) error {
+	p := rs.enter(name, asked)
 	defer rs.leave(name, p)
 
 	err := p.wait(ctx)
 	if errors.Is(err, errShut) {
-		return rs.with(ctx, name, since, use)
+		return rs.enterWith(ctx, name, since, asked, use)
 	}
 
 	if err != nil {
@@ -113,7 +128,7 @@ var errShut = errors.New("shut")
 // A repository of which use says that it is gone is let go of. Where somebody uses it, use
 // is not called.
 func (rs *repos) alone(ctx context.Context, name RepoName, use func(*repository) (gone bool, err error)) (gone bool, err error) {
-	p := rs.enter(name)
+	p := rs.enter(name, false)
 	defer rs.leave(name, p)
 
 	if err := p.wait(ctx); err != nil {
@@ -157,7 +172,7 @@ func (rs *repos) replace(name RepoName, p, next *place) bool {
 	return true
 }
 
-func (rs *repos) enter(name RepoName) *place {
+func (rs *repos) enter(name RepoName, asked bool) *place {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 
@@ -171,6 +186,7 @@ func (rs *repos) enter(name RepoName) *place {
 	rs.used++
 	p.last = rs.used
 	p.users++
+	p.asked = p.asked || asked
 
 	return p
 }
@@ -183,7 +199,8 @@ func (rs *repos) load(name RepoName, p *place) {
 
 // leave ends a use. What could not be loaded, or does not exist, is not kept: names
 // that someone makes up must not fill the memory. In a bucket asking again has its
-// price, and a first push asks again and again: there evict drops it, soon.
+// price, and a first push asks again and again: there evict drops it, soon. What background
+// work alone has loaded is not kept either.
 func (rs *repos) leave(name RepoName, p *place) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -196,7 +213,9 @@ func (rs *repos) leave(name RepoName, p *place) {
 
 	p.left = rs.now()
 
-	if p.err != nil || !rs.store.remote && !p.repo.visible.Load().exists() {
+	_, changed := rs.changed[name] // it is to be looked at again soon
+
+	if p.err != nil || !rs.store.remote && (!p.asked && !changed || !p.repo.visible.Load().exists()) {
 		rs.drop(name, p)
 	}
 }
@@ -295,7 +314,7 @@ func (rs *repos) eachChanged(ctx context.Context, use func(r *repository, last t
 
 	for name, last := range changed {
 		group.Go(func() error {
-			err := rs.with(ctx, name, time.Time{}, func(r *repository) error {
+			err := rs.background(ctx, name, time.Time{}, func(r *repository) error {
 				done, err := use(r, last)
 				if done && err == nil {
 					rs.forgetChange(name, last)

@@ -45,6 +45,9 @@ type Store struct {
 	pulls         *pulls
 	condemnations *condemnations
 	opened        time.Time
+
+	pace       pace
+	collecting chan struct{} // of one element: who collects has it
 }
 
 // Open opens the image store that driver keeps. The store owns driver and cache from
@@ -69,6 +72,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	s.repos = newRepos(s)
 	s.pulls = newPulls(s)
 	s.condemnations = newCondemnations()
+	s.collecting = make(chan struct{}, 1)
 
 	var err error
 	if s.durability, err = openDurability(ctx, driver, s.tasks, opts); err != nil {

@@ -171,6 +171,8 @@ func (s *Store) withUpload(
 		return fmt.Errorf("%w: %q", ErrUploadUnknown, id)
 	}
 
+	s.pace.request()
+
 	session, err := s.sessions.acquire(ctx, UploadKey(repo, id), seen)
 	if err != nil {
 		return err

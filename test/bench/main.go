@@ -23,6 +23,10 @@ type options struct {
 	tags              int    // in the repository that is full
 	layer             int    // bytes of an image's layer
 	bucket            bool   // on an S3 server
+	gc                bool   // measure what a run of GC costs
+	idle              bool   // of GC: nobody pushes or pulls meanwhile
+	repositories      int    // in the store that is collected
+	seconds           int    // of load before and after GC
 }
 
 func main() {
@@ -36,6 +40,10 @@ func main() {
 	flag.IntVar(&o.tags, "tags", 5000, "tags in the full repository")
 	flag.IntVar(&o.layer, "layer", layerSize, "bytes of an image's layer")
 	flag.BoolVar(&o.bucket, "s3", false, "on an S3 server, versitygw")
+	flag.BoolVar(&o.gc, "gc", false, "what a run of GC costs")
+	flag.BoolVar(&o.idle, "idle", false, "with -gc: nobody pushes or pulls meanwhile")
+	flag.IntVar(&o.repositories, "repositories", 2000, "with -gc: repositories of 100 blobs each")
+	flag.IntVar(&o.seconds, "seconds", 20, "with -gc: of load before it and after it")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -50,6 +58,10 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
+	if o.gc {
+		return benchGC(ctx, o, out)
+	}
+
 	if o.bucket {
 		return benchBucket(ctx, o, out)
 	}

@@ -71,6 +71,7 @@ type subject struct {
 	daemon *daemon.Daemon
 	client *wire.Client
 	dir    string
+	argv   []string
 }
 
 // open starts t on an empty directory. What the one before has left to be written or
@@ -104,7 +105,15 @@ func (t target) open(ctx context.Context) (_ *subject, err error) {
 		return nil, err
 	}
 
-	return &subject{daemon: d, client: wire.New(addr), dir: dir}, nil
+	return &subject{daemon: d, client: wire.New(addr), dir: dir, argv: argv}, nil
+}
+
+// reopen starts a registry again on what it had left.
+func (s *subject) reopen(ctx context.Context) (err error) {
+	s.client.Close()
+	s.daemon, err = daemon.Open(ctx, s.argv, s.daemon.Addr, s.daemon.LogPath)
+
+	return err
 }
 
 func (s *subject) close() error {
