@@ -157,7 +157,10 @@ func (c *repoCopy) write(ctx context.Context, put *copiedManifest) error {
 
 // decide decides a batch against the pending state.
 func (c *repoCopy) decide(pending *state, puts []*copiedManifest) ([]Op, error) {
-	ops := make([]Op, 0, len(puts))
+	ops := make([]Op, 0, len(puts)+1)
+	if !pending.exists() {
+		ops = append(ops, Op{Kind: OpCopied, Who: c.from.driver.ID()})
+	}
 
 	for _, put := range puts {
 		now, _ := pending.manifests.Get(put.checked.Digest)

@@ -17,7 +17,9 @@ type repoCopy struct {
 	from, to *Store
 	src, dst *repository
 
-	st *state // of the source, at one moment
+	st   *state              // of the source, at one moment
+	seq  uint64              // of the source, up to which the target tells what has happened
+	last map[Tag]copiedEvent // of what has happened since
 
 	mu     sync.Mutex
 	there  map[digest.Digest]bool  // blobs that the target has
@@ -29,6 +31,10 @@ type repoCopy struct {
 const maxTakes = 5
 
 func (c *repoCopy) run(ctx context.Context) error {
+	if err := c.findCopied(ctx); err != nil {
+		return err
+	}
+
 	for range maxTakes {
 		c.st = c.src.visible.Load()
 		c.there, c.failed = map[digest.Digest]bool{}, map[digest.Digest]error{}
@@ -50,7 +56,15 @@ func (c *repoCopy) run(ctx context.Context) error {
 		}
 	}
 
+	if err := c.copyHistory(ctx); err != nil {
+		return err
+	}
+
 	if err := c.copyTags(ctx); err != nil {
+		return err
+	}
+
+	if err := c.noteCopied(c.st.seq); err != nil {
 		return err
 	}
 

@@ -100,7 +100,7 @@ func (c *repoCopy) removals() []func(pending *state) []Op {
 					return nil
 				}
 
-				return []Op{{Kind: OpDeleteTag, Tag: tag}}
+				return []Op{c.deleteTag(tag)}
 			})
 		}
 
@@ -113,7 +113,14 @@ func (c *repoCopy) removals() []func(pending *state) []Op {
 					return nil
 				}
 
-				return deleteOps(pending, dgst)
+				ops := deleteOps(pending, dgst)
+				for i, op := range ops {
+					if op.Kind == OpDeleteTag {
+						ops[i] = c.deleteTag(op.Tag)
+					}
+				}
+
+				return ops
 			})
 		}
 

@@ -34,6 +34,8 @@ const (
 	OpRenew          OpKind = "renew"         // Digest: somebody needs it
 	OpSweep          OpKind = "sweep"         // Digest: what older records have counted on is gone
 	OpForgetSweeps   OpKind = "forget-sweeps" // Seq: those up to this record were long ago
+	OpWas            OpKind = "was"           // Tag, Digest ("" = deleted), Time, Who: what has happened in the store that this was copied from
+	OpCopied         OpKind = "copied"        // Seq of the store whose id is Who: up to this record OpWas and others tell of it
 	OpAdoptIndex     OpKind = "index-json"    // Digest of an index.json of another program that is now known; Extra, Kept
 )
 
@@ -45,8 +47,8 @@ type Op struct {
 	Manifest *ManifestRecord `json:"manifest,omitempty"`
 	Seq      uint64          `json:"seq,omitempty"`
 
-	// When and by whom OpPutManifest or OpSetTag was done, where that is not the record's
-	// (zero): in the store that it was copied from.
+	// When and by whom OpPutManifest, OpSetTag or OpDeleteTag was done, where that is not the
+	// record's (zero): in the store that it was copied from.
 	Time time.Time `json:"time,omitzero"`
 	Who  string    `json:"who,omitempty"`
 
@@ -159,6 +161,10 @@ func (op Op) check() error {
 		ok = op.Seq > 0
 	case OpDeleteRepo:
 		ok = true
+	case OpWas:
+		ok = op.Tag != "" && !op.Time.IsZero()
+	case OpCopied:
+		ok = op.Who != ""
 	default:
 		return fmt.Errorf("%w: operation %q", ErrFormat, op.Kind)
 	}

@@ -64,7 +64,8 @@ func (s *Store) TagHistory(ctx context.Context, repo RepoName, tag Tag, before u
 type knownEvent struct {
 	TagEvent
 
-	known bool // Before says what was before, also if it is ""
+	known  bool // Before says what was before, also if it is ""
+	copied bool // it happened in another store
 }
 
 // tagEvents yields what has happened to a tag, the newest first.

@@ -26,20 +26,22 @@ type change struct {
 	digest  digest.Digest
 	perhaps bool // it deleted a manifest, or all of them
 
-	time time.Time
-	who  string
+	time   time.Time
+	who    string
+	copied bool // from another store
 }
 
 func (t *tagTrace) changeBy(record Record) change {
 	c := change{time: record.Time, who: record.Who}
 
 	for _, op := range record.Ops {
+		at, who := op.by(record)
+
 		switch {
-		case op.Kind == OpSetTag && op.Tag == t.tag:
-			c = change{action: TagSet, digest: op.Digest}
-			c.time, c.who = op.by(record)
-		case op.Kind == OpDeleteTag && op.Tag == t.tag:
-			c = change{action: TagDeleted, time: record.Time, who: record.Who}
+		case (op.Kind == OpSetTag || op.Kind == OpWas && op.Digest != "") && op.Tag == t.tag:
+			c = change{action: TagSet, digest: op.Digest, time: at, who: who, copied: !op.Time.IsZero()}
+		case (op.Kind == OpDeleteTag || op.Kind == OpWas) && op.Tag == t.tag:
+			c = change{action: TagDeleted, time: at, who: who, copied: !op.Time.IsZero()}
 		case op.Kind == OpDeleteRepo || op.Kind == OpDeleteManifest && (c.action != TagSet || c.digest == op.Digest):
 			if c.action == TagSet {
 				c = change{action: TagDeleted, time: record.Time, who: record.Who}
@@ -98,7 +100,7 @@ func (t *tagTrace) deletionOf(dgst digest.Digest) (knownEvent, bool) {
 func (t *tagTrace) event(action TagAction, record Record) knownEvent {
 	c := t.changeBy(record)
 
-	return knownEvent{TagEvent: TagEvent{
+	return knownEvent{copied: c.copied, TagEvent: TagEvent{
 		Seq: record.Seq, Tag: t.tag, Action: action, Digest: c.digest, Time: c.time, Who: c.who,
 	}}
 }
@@ -126,7 +128,7 @@ func (t *tagTrace) end(st *state, whole bool) {
 
 	switch {
 	case t.waiting != nil:
-		t.waiting.known = whole
+		t.waiting.known = whole && !t.waiting.copied
 	case exists:
 		t.waiting = &knownEvent{TagEvent: TagEvent{
 			Tag: t.tag, Action: TagSet, Digest: entry.Digest, Time: entry.Time, Who: entry.Who,
