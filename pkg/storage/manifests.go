@@ -302,8 +302,13 @@ func (s *Store) hasManifest(ctx context.Context, r *repository, record *Manifest
 		}
 
 		there, err := s.readManifest(ctx, r, had)
+		if err != nil || !bytes.Equal(there, body) {
+			return "", false
+		}
 
-		return had.At, err == nil && bytes.Equal(there, body)
+		info, err := s.driver.Stat(ctx, placedKey(r.name, had.Digest, had.At)) // memory has it longer than the bucket, perhaps
+
+		return had.At, err == nil && info.Size == had.Size
 	}
 
 	key := BlobKey(r.name, record.Digest)

@@ -39,9 +39,13 @@ func (s *Store) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, op
 	}
 
 	for _, name := range repos {
-		err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
-			return s.purge(ctx, r, dgst, opts, who, &done)
-		})
+		err := errMoved
+		for try := 0; errors.Is(err, errMoved) && try < maxLooks; try++ { // pushes go on
+			err = s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
+				return s.purge(ctx, r, dgst, opts, who, &done)
+			})
+		}
+
 		if err != nil {
 			return done, fmt.Errorf("purge %s@%s: %w", name, dgst, err)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/internal/faultproxy"
@@ -223,4 +225,37 @@ func TestManifestDeletedWithItsBytes(t *testing.T) {
 
 	three := r.replica(t)
 	three.NoError(three.Get("a", "v1"), "pull what was pushed")
+}
+
+// TestManifestPushedAgainHeals: a replica that remembers a manifest writes it anew where the
+// bucket has lost it, or has it damaged, once it is pushed again.
+func TestManifestPushedAgainHeals(t *testing.T) {
+	b := newBench(t)
+
+	for name, spoil := range map[string]func(h *heap, key string){
+		"lost": func(h *heap, key string) {
+			_, err := b.server.Client().DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: aws.String(bucketName), Key: &key})
+			h.NoError(err, "delete")
+		},
+		"short": func(h *heap, key string) { b.putObject(h.T, key, "{") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeap(t, b)
+			image := h.Push("a", "t", "layer")
+			spoiled := 0
+
+			for _, key := range h.keys() {
+				if strings.Contains(key, image.Digest.Encoded()+"/in/") {
+					spoil(h, h.opts.Prefix+"/"+key)
+					spoiled++
+				}
+			}
+
+			h.Equal(spoiled, 1, "objects of the manifest")
+
+			_, err := h.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"t"}, Body: image.Body})
+			h.NoError(err, "push again")
+			checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
+		})
+	}
 }
