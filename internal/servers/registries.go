@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,18 +15,36 @@ func StartDistribution(tb testing.TB) string {
 	tb.Helper()
 
 	return startRegistry(tb, func(dir, addr string) ([]string, error) {
-		path := filepath.Join(dir, "config.yml")
-		config := fmt.Sprintf(`version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}}
-http: {addr: %q}
-`, filepath.Join(dir, "data"), addr)
-
 		program, err := tool("registry")
+		if err != nil {
+			return nil, err
+		}
 
-		return []string{"env", "OTEL_TRACES_EXPORTER=none", program, "serve", path},
-			errors.Join(err, os.WriteFile(path, []byte(config), 0o600))
+		return Distribution(program, dir, addr, DistributionOnDisk(dir))
 	})
+}
+
+// DistributionOnDisk is a storage for Distribution: a directory below dir.
+func DistributionOnDisk(dir string) string {
+	return fmt.Sprintf("filesystem: {rootdirectory: %q}", filepath.Join(dir, "data"))
+}
+
+// Distribution writes a configuration for distribution into dir, and returns the command line.
+// The storage is keys in YAML. There is neither access log nor tracing, which cost it
+// much and say nothing.
+func Distribution(program, dir, addr, storage string) ([]string, error) {
+	path := filepath.Join(dir, "config.yml")
+	config := fmt.Sprintf(`version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage:
+  %s
+  delete: {enabled: true}
+  redirect: {disable: true}
+  cache: {blobdescriptor: inmemory}
+http: {addr: %q}
+`, storage, addr)
+
+	return []string{"env", "OTEL_TRACES_EXPORTER=none", program, "serve", path}, os.WriteFile(path, []byte(config), 0o600)
 }
 
 // StartCraneRegistry runs the registry that crane has for tests, in memory, and returns its

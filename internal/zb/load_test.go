@@ -114,21 +114,21 @@ func wantMillis(t *testing.T, what string, got, want float64) {
 func TestFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failures := []error{
-			&wire.StatusError{Status: 503}, wire.ErrDigest, errNotMounted, errors.New("connection reset"), nil,
+			&wire.StatusError{Status: 503}, wire.ErrDigest, errNotMounted, errors.New("connection reset"), errAnswer, nil,
 		}
 
 		rec := newRecorder()
-		l := load{workers: 1, total: 11, timeout: time.Second}
+		l := load{workers: 1, total: 13, timeout: time.Second}
 
 		err := l.run(t.Context(), func(_, n int) (timed, error) {
 			return func(ctx context.Context) (int64, error) {
-				if n == 10 {
+				if n == 12 {
 					<-ctx.Done()
 
 					return 0, ctx.Err()
 				}
 
-				return 1, failures[n%5]
+				return 1, failures[n%6]
 			}, nil
 		}, rec)
 		if err != nil {
@@ -136,14 +136,42 @@ func TestFailures(t *testing.T) {
 		}
 
 		r := rec.result(Test{}, l, usages{idleCores: -1})
-		if r.Operations != 2 || r.Failed != 9 || r.Bytes != 2 || r.Latency.Count != 2 {
+		if r.Operations != 2 || r.Failed != 11 || r.Bytes != 2 || r.Latency.Count != 2 {
 			t.Errorf("%+v", r)
 		}
 
-		for kind, want := range map[string]int64{"503": 2, "wrong bytes": 2, "not mounted": 2, "no answer": 2, "timeout": 1} {
+		for kind, want := range map[string]int64{"503": 2, "wrong bytes": 2, "not mounted": 2, "no answer": 2, "wrong answer": 2, "timeout": 1} {
 			if r.Errors[kind] != want || r.Examples[kind] == "" {
 				t.Errorf("%s: %d, such as %q; want %d", kind, r.Errors[kind], r.Examples[kind], want)
 			}
+		}
+	})
+}
+
+func TestOutlast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		longer, cancel := outlast(ctx, time.Minute)
+
+		defer cancel()
+
+		time.Sleep(time.Hour) // of the bubble, as below
+
+		if longer.Err() != nil {
+			t.Error("it ends although nobody interrupts")
+		}
+
+		interrupt()
+		time.Sleep(time.Minute - time.Second)
+
+		if longer.Err() != nil {
+			t.Error("it ends at once")
+		}
+
+		time.Sleep(2 * time.Second)
+
+		if longer.Err() == nil {
+			t.Error("it does not end")
 		}
 	})
 }

@@ -28,7 +28,7 @@ type bench struct {
 	local     bool   // the server is on this machine
 }
 
-// cleanupLimit bounds what follows a test that was interrupted.
+// cleanupLimit is how long may be cleaned up after an interruption.
 const cleanupLimit = time.Minute
 
 // Run measures, and tells watch how it goes (nil = nobody). If ctx ends, it returns what it has by
@@ -273,7 +273,7 @@ func (b *bench) tidy(ctx context.Context, s *stage, p *progress, report *Report)
 
 	p.say("cleaning up")
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	ctx, cancel := outlast(ctx, cleanupLimit)
 	defer cancel()
 
 	err := s.cleanup(ctx)
@@ -283,6 +283,17 @@ func (b *bench) tidy(ctx context.Context, s *stage, p *progress, report *Report)
 		report.note(err.Error())
 	case err != nil:
 		report.note(fmt.Sprintf("cleaning up after %s: %v", s.test, err))
+	}
+}
+
+// outlast returns a context that ends so long after ctx.
+func outlast(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() { time.AfterFunc(limit, cancel) })
+
+	return longer, func() {
+		forget()
+		cancel()
 	}
 }
 

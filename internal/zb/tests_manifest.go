@@ -3,8 +3,6 @@ package zb
 import (
 	"context"
 	"fmt"
-
-	"zotregistry.io/zot/internal/wire"
 )
 
 func manifestTests() []Test {
@@ -51,7 +49,7 @@ func manifestHead(ctx context.Context, s *stage) (operation, error) {
 // mustExist makes an error of what a HEAD does not find although it was pushed.
 func mustExist(there bool, err error) error {
 	if err == nil && !there {
-		return wire.ErrNotFound
+		return fmt.Errorf("%w: 404", errAnswer)
 	}
 
 	return err
@@ -98,7 +96,10 @@ func listManyTags(ctx context.Context, s *stage) (operation, error) {
 		}
 
 		return func(ctx context.Context) (int64, error) {
-			_, err := s.client.TagsPage(ctx, repo, pageSize, after)
+			page, err := s.client.TagsPage(ctx, repo, pageSize, after)
+			if err == nil && after == "" && len(page) != min(pageSize, s.opts.Tags) {
+				err = fmt.Errorf("%w: %d tags of %d", errAnswer, len(page), s.opts.Tags)
+			}
 
 			return 0, err
 		}, nil
@@ -173,7 +174,7 @@ func getReferrers(ctx context.Context, s *stage) (operation, error) {
 		return func(ctx context.Context) (int64, error) {
 			found, err := s.client.Referrers(ctx, repo, img.digest)
 			if err == nil && len(found) != referrers {
-				err = fmt.Errorf("%d referrers, want %d", len(found), referrers)
+				err = fmt.Errorf("%w: %d referrers, want %d", errAnswer, len(found), referrers)
 			}
 
 			return 0, err

@@ -69,19 +69,9 @@ func distributionInBucket(binary string, server *bucketServer) target {
 			return nil, err
 		}
 
-		config := fmt.Sprintf(`version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage:
-  s3: {region: %q, regionendpoint: %q, bucket: %q, accesskey: %q, secretkey: %q, forcepathstyle: true, secure: false}
-  delete: {enabled: true}
-  redirect: {disable: true}
-  cache: {blobdescriptor: inmemory}
-http: {addr: %q}
-`, server.Region, server.Endpoint, bucket, server.AccessKey, server.SecretKey, addr)
-		path := filepath.Join(dir, "config.yml")
-
-		return []string{"env", "OTEL_TRACES_EXPORTER=none", binary, "serve", path},
-			os.WriteFile(path, []byte(config), 0o600)
+		return servers.Distribution(binary, dir, addr, fmt.Sprintf(
+			"s3: {region: %q, regionendpoint: %q, bucket: %q, accesskey: %q, secretkey: %q, forcepathstyle: true, secure: false}",
+			server.Region, server.Endpoint, bucket, server.AccessKey, server.SecretKey))
 	}}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/internal/daemon"
+	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/internal/wire"
 )
 
@@ -50,19 +50,10 @@ func zotTarget(name, binary string, storage map[string]any) target {
 	}}
 }
 
-// distributionTarget is distribution on a directory, without access log and tracing,
-// which would cost it much and say nothing.
+// distributionTarget is distribution on a directory.
 func distributionTarget(binary string) target {
 	return target{"distribution", func(dir, addr string) ([]string, error) {
-		config := fmt.Sprintf(`version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}}
-http: {addr: %q}
-`, filepath.Join(dir, "data"), addr)
-		path := filepath.Join(dir, "config.yml")
-
-		return []string{"env", "OTEL_TRACES_EXPORTER=none", binary, "serve", path},
-			os.WriteFile(path, []byte(config), 0o600)
+		return servers.Distribution(binary, dir, addr, servers.DistributionOnDisk(dir))
 	}}
 }
 
