@@ -22,7 +22,7 @@ func run() int {
 	if err := cli.Run(ctx, os.Args[1:], cli.Streams{Out: os.Stdout, Err: os.Stderr}); err != nil {
 		cli.Report(os.Stderr, err)
 
-		return 1
+		return cli.Status(err)
 	}
 
 	return 0

@@ -20,6 +20,7 @@ type Store interface {
 	storage.History
 	storage.Recovery
 	storage.Purger
+	storage.Checker
 	Backups
 }
 

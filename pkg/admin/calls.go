@@ -22,6 +22,7 @@ type none struct{}
 var routes = []route{
 	collectCall, whyCall, historyCall, undoCall, undeleteCall, deleteRepoCall, purgeCall,
 	backupCall, restoreCall,
+	checkCall, scrubCall,
 }
 
 var collectCall = call[none, storage.Collected]{
@@ -165,4 +166,34 @@ var restoreCall = streamed[RestoreOptions, storage.Copied, storage.Copied]{
 // Restore implements Backups.
 func (c *Client) Restore(ctx context.Context, opts RestoreOptions, tell func(storage.Copied)) (storage.Copied, error) {
 	return listen(ctx, c, restoreCall, opts, tell)
+}
+
+var checkCall = streamed[storage.CheckOptions, storage.CheckProgress, storage.CheckReport]{
+	"check", func(
+		ctx context.Context, store Store, opts storage.CheckOptions, tell func(storage.CheckProgress),
+	) (storage.CheckReport, error) {
+		return store.Check(ctx, opts, tell)
+	},
+}
+
+// Check implements storage.Checker.
+func (c *Client) Check(
+	ctx context.Context, opts storage.CheckOptions, progress func(storage.CheckProgress),
+) (storage.CheckReport, error) {
+	return listen(ctx, c, checkCall, opts, progress)
+}
+
+var scrubCall = streamed[storage.ScrubOptions, storage.CheckProgress, storage.CheckReport]{
+	"scrub", func(
+		ctx context.Context, store Store, opts storage.ScrubOptions, tell func(storage.CheckProgress),
+	) (storage.CheckReport, error) {
+		return store.Scrub(ctx, opts, tell)
+	},
+}
+
+// Scrub implements storage.Checker.
+func (c *Client) Scrub(
+	ctx context.Context, opts storage.ScrubOptions, progress func(storage.CheckProgress),
+) (storage.CheckReport, error) {
+	return listen(ctx, c, scrubCall, opts, progress)
 }

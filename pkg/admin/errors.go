@@ -20,6 +20,7 @@ var kinds = map[string]error{
 	"format":           storage.ErrFormat,
 	"forgotten":        storage.ErrForgotten,
 	"too-early":        storage.ErrTooEarly,
+	"checking":         storage.ErrChecking,
 	"unavailable":      storage.ErrUnavailable,
 }
 

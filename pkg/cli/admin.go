@@ -24,6 +24,7 @@ type onStores struct {
 	streams Streams
 	config  string // path of the file; "" = that of `zot serve` without one
 	fresh   bool   // the stores may be new
+	passive bool   // stores that the command opens itself change nothing by themselves
 }
 
 // flag lets the user of a command name the configuration.
@@ -96,7 +97,7 @@ func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.
 
 	log := zerolog.New(zerolog.ConsoleWriter{Out: o.streams.Err, NoColor: true}).Level(zerolog.WarnLevel)
 
-	stores, err := openStores(ctx, quietly(cfg), log)
+	stores, err := openStores(ctx, quietly(cfg), storeMode{passive: o.passive}, log)
 	if err != nil {
 		return err
 	}

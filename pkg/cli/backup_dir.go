@@ -121,7 +121,7 @@ func withBackup(ctx context.Context, dir string, log zerolog.Logger, use func(*s
 		RootDirectory: dir, Dedupe: true, Commit: true, Sparse: true, Buffers: config.DefaultBuffers, LockWait: time.Second,
 	}
 
-	store, err := openStore(ctx, cfg, newBuffers(cfg), log)
+	store, err := openStore(ctx, cfg, newBuffers(cfg), storeMode{}, log)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}

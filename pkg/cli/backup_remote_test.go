@@ -22,7 +22,7 @@ import (
 func mustOpenKept(t *testing.T, cfg config.Storage) *keptStores {
 	t.Helper()
 
-	stores, err := openStores(t.Context(), quietly(cfg), zerolog.Nop())
+	stores, err := openStores(t.Context(), quietly(cfg), storeMode{}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func rootCommand(streams Streams) *cobra.Command {
 	root.AddCommand(serveCommand(streams), verifyCommand(streams), doctorCommand(streams), versionCommand(streams))
 	root.AddCommand(gcCommand(streams), whyCommand(streams), tagCommand(streams), undeleteCommand(streams),
 		repoCommand(streams), purgeCommand(streams))
-	root.AddCommand(backupCommand(streams), restoreCommand(streams))
+	root.AddCommand(backupCommand(streams), restoreCommand(streams), fsckCommand(streams), scrubCommand(streams))
 
 	return root
 }

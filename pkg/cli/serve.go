@@ -88,7 +88,7 @@ func configure(args []string) (*config.Config, []Warning, error) {
 
 // run opens the stores, serves them, and closes them.
 func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error) {
-	stores, err := openStores(ctx, cfg.Storage, log)
+	stores, err := openStores(ctx, cfg.Storage, servingMode(cfg.Extensions), log)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ func (c *check) extensions() {
 
 	if ext.Scrub != nil && ext.Scrub.On() && ext.Scrub.Interval < minScrub {
 		c.warn("extensions.scrub.interval", "is %s; %s is used, the least that is possible", ext.Scrub.Interval, minScrub)
+		ext.Scrub.Interval = minScrub
 	}
 
 	c.events()
@@ -48,7 +49,6 @@ func (c *check) extensionsOn() []string {
 	}{
 		{"search", ext.Search != nil && ext.Search.On()},
 		{"metrics", ext.Metrics != nil && ext.Metrics.On()},
-		{"scrub", ext.Scrub != nil && ext.Scrub.On()},
 		{"lint", ext.Lint != nil && ext.Lint.On()},
 		{"ui", ext.UI.On()},
 		{"mgmt", ext.Mgmt.On()},

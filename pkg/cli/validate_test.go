@@ -369,7 +369,7 @@ func TestWarnings(t *testing.T) {
 		{policies(`"deleteUntagged": false`), []string{"storage.retention.policies[0].repositories"}},
 		{store(`"gc": false, "retention": {"dryRun": true}`), []string{"storage.retention"}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
-		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval", "extensions.scrub"}},
+		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval"}},
 		{
 			`"extensions": {"search": {}, "ui": {}, "metrics": {}, "lint": {}, "mgmt": {}, "userprefs": {}, "events": {}}`,
 			[]string{

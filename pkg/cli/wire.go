@@ -20,14 +20,14 @@ import (
 
 // openStores opens the default store and those of the sub-paths. The caller closes
 // them.
-func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*storage.Stores, error) {
+func openStores(ctx context.Context, cfg config.Storage, mode storeMode, log zerolog.Logger) (*storage.Stores, error) {
 	var (
 		memory = newBuffers(cfg.Store)
 		opened []*storage.Store
 	)
 
 	open := func(key string, settings config.Store, memory *buffers) (*storage.Store, error) {
-		store, err := openStore(ctx, settings, memory, log)
+		store, err := openStore(ctx, settings, memory, mode, log)
 		if err != nil {
 			return nil, errors.Join(atKey(key, err), closeAll(ctx, opened))
 		}
@@ -56,6 +56,21 @@ func openStores(ctx context.Context, cfg config.Storage, log zerolog.Logger) (*s
 	}
 
 	return storage.NewStores(def, sub), nil
+}
+
+// storeMode is how stores are opened, beside their own settings.
+type storeMode struct {
+	passive bool // they do nothing by themselves
+	scrub   storage.ScrubSchedule
+}
+
+// servingMode is that of a process that serves.
+func servingMode(ext config.Extensions) storeMode {
+	if ext.Scrub == nil || !ext.Scrub.On() {
+		return storeMode{}
+	}
+
+	return storeMode{scrub: storage.ScrubSchedule{Interval: ext.Scrub.Interval, Rate: defaultScrubRate}}
 }
 
 // atKey says which key of the configuration, at path or below it, err is about.
@@ -95,15 +110,19 @@ func newBuffers(cfg config.Store) *buffers {
 }
 
 // openStore opens one image store.
-func openStore(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
+func openStore(
+	ctx context.Context, cfg config.Store, memory *buffers, mode storeMode, log zerolog.Logger,
+) (*storage.Store, error) {
 	if cfg.StorageDriver != nil {
-		return openBucket(ctx, cfg, memory, log)
+		return openBucket(ctx, cfg, memory, mode, log)
 	}
 
-	return openDirectory(ctx, cfg, memory, log)
+	return openDirectory(ctx, cfg, memory, mode, log)
 }
 
-func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
+func openDirectory(
+	ctx context.Context, cfg config.Store, memory *buffers, mode storeMode, log zerolog.Logger,
+) (*storage.Store, error) {
 	log = log.With().Str("root", cfg.RootDirectory).Logger()
 
 	root, err := local.OpenRoot(ctx, local.RootOptions{
@@ -122,7 +141,8 @@ func openDirectory(ctx context.Context, cfg config.Store, memory *buffers, log z
 	}
 
 	store, err := local.NewStore(ctx, root, known, storage.Options{
-		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg),
+		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg), Passive: mode.passive,
+		Scrub: mode.scrub,
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), root.Close())

@@ -49,7 +49,9 @@ func encryptionOf(s config.S3) string {
 }
 
 // openBucket opens the image store in a bucket.
-func openBucket(ctx context.Context, cfg config.Store, memory *buffers, log zerolog.Logger) (*storage.Store, error) {
+func openBucket(
+	ctx context.Context, cfg config.Store, memory *buffers, mode storeMode, log zerolog.Logger,
+) (*storage.Store, error) {
 	log = log.With().Str("bucket", cfg.StorageDriver.String("bucket")).Logger()
 
 	opts, err := s3Options(cfg, log)
@@ -77,7 +79,7 @@ func openBucket(ctx context.Context, cfg config.Store, memory *buffers, log zero
 
 	store, err := s3.NewStore(ctx, bucket, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: memory.bucket,
-		GC: gcOf(cfg),
+		GC: gcOf(cfg), Passive: mode.passive, Scrub: mode.scrub,
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), bucket.Close())

@@ -234,7 +234,11 @@ func checkEnd(end *checkpointEnd, sum string, st *state) error {
 func (s *state) take(line checkpointLine) error {
 	switch {
 	case line.Head != nil:
-		if line.Head.Format < 1 || line.Head.Format > checkpointFormat {
+		if line.Head.Format < 1 {
+			return fmt.Errorf("%w: checkpoint of format %d", ErrDamaged, line.Head.Format)
+		}
+
+		if line.Head.Format > checkpointFormat {
 			return fmt.Errorf("%w: checkpoint %d; this zot knows %d", ErrFormat, line.Head.Format, checkpointFormat)
 		}
 

@@ -77,6 +77,10 @@ func (s *Store) settleRemote(
 		_, at, _ := r.visible.Load().lookup(dgst)
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
+
+		if marked := s.durability.marks.of(r.name, dgst); len(marked) > 0 {
+			return s.healMarked(ctx, r, dgst, marked[0], session)
+		}
 	} else if session.body == nil { // few bytes are sent sooner than found
 		if placed := s.linkKnown(ctx, dgst, key, session.up.Size()); placed != "" {
 			return placed, errors.Join(s.arrived(ctx, dgst, key, session.epoch), session.up.Abort(ctx))
@@ -90,6 +94,33 @@ func (s *Store) settleRemote(
 	s.bodies.put(dgst, session.body)
 
 	return placed, s.arrived(ctx, dgst, key, session.epoch)
+}
+
+// healMarked replaces bytes that a check has found damaged, whoever holds them, and then has
+// r hold them. Of several places one is healed by one push.
+func (s *Store) healMarked(
+	ctx context.Context, r *repository, dgst digest.Digest, at spot, session *session,
+) (placed string, err error) {
+	key := BlobKey(r.name, dgst)
+
+	if placed, err = session.up.Commit(ctx, placedKey(r.name, dgst, at.place)); err != nil {
+		return "", fmt.Errorf("commit blob %s: %w", dgst, err)
+	}
+
+	if err := s.durability.unmark(ctx, dgst, at); err != nil {
+		return "", err
+	}
+
+	if at.repo != "" {
+		return placed, s.arrived(ctx, dgst, key, session.epoch)
+	}
+
+	linked, err := s.driver.Link(ctx, placed, key)
+	if err != nil {
+		return "", fmt.Errorf("%w: the place of %s is over: %w", ErrUnavailable, dgst, err)
+	}
+
+	return linked, s.arrived(ctx, dgst, key, session.epoch)
 }
 
 // holds says whether key has size bytes that may be served.

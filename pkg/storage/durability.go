@@ -22,6 +22,7 @@ type durability struct {
 	driver  Driver
 	remote  bool                  // what is written is durable
 	flushes rounds.Rounds         // each is one flush
+	marks   marks                 // what replicas have marked in a bucket
 	damaged sync.Map              // keys that must not be served, and since when; persisted under damagedPrefix
 	doubt   atomic.Pointer[doubt] // nil = there is none
 	now     func() time.Time
@@ -47,7 +48,7 @@ func openDurability(ctx context.Context, driver Driver, tasks *tasks, opts Optio
 	if d.remote {
 		d.unknown = false
 
-		return d, nil
+		return d, d.readMarks(ctx)
 	}
 
 	for info, err := range driver.List(ctx, damagedPrefix, "") {
@@ -264,6 +265,12 @@ func (d *durability) persistDamage(ctx context.Context, key, why string) {
 const damagedFor = 10 * time.Second
 
 func (d *durability) isDamaged(key string) bool {
+	if d.remote {
+		if repo, dgst, ok := SplitBlobKey(key); ok && len(d.marks.of(repo, dgst)) > 0 {
+			return true
+		}
+	}
+
 	since, damaged := d.damaged.Load(key)
 	if damaged && d.remote && d.now().Sub(since.(time.Time)) > damagedFor { //nolint:forcetypeassert // we put it
 		d.damaged.CompareAndDelete(key, since)

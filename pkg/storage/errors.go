@@ -54,6 +54,9 @@ var (
 	// asked for happened whole or not at all; to try again later is safe.
 	ErrUnavailable = errors.New("storage is not available")
 
+	// ErrChecking: another check of the store is under way.
+	ErrChecking = errors.New("a check is under way")
+
 	// ErrUploadLost: an upload has lost bytes that it had said were kept. It goes on
 	// from what was saved.
 	ErrUploadLost = errors.New("upload has lost bytes")

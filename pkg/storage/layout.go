@@ -12,6 +12,12 @@ const (
 	damagedPrefix = "_damaged/"     // one empty object per blob that must not be served
 	flushFailed   = "_flush-failed" // an empty object, written when a flush to disk fails
 	allFlushed    = "_all-flushed"  // an empty object, there while nobody serves a root all of which is on disk
+
+	quarantinePrefix = "_quarantine/" // what a repair has put aside: a time, then the key
+	checkPrefix      = "_check/"
+	checkPosition    = "_check/fsck.json"  // how far a check has come
+	scrubPosition    = "_check/scrub.json" // the same of a scrub
+	scrubbed         = "_check/scrubbed"   // an empty object, written when a scrub has read everything
 )
 
 // RepoPrefix is what all keys of a repository start with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -56,7 +57,38 @@ func (s *Store) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, op
 
 	done.Others = append(done.Others, holding...)
 
-	return done, s.erase(ctx, done.Blobs)
+	return done, errors.Join(s.erase(ctx, done.Blobs), s.purgeQuarantine(ctx, done.Repos, append(done.Blobs, dgst)))
+}
+
+// quarantined yields what repairs have put aside of blobs of repositories.
+func (s *Store) quarantined(ctx context.Context, repos []RepoName, dgsts []digest.Digest) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for info, err := range s.driver.List(ctx, quarantinePrefix, "") {
+			name, dgst, ok := splitQuarantineKey(info.Key)
+			if err == nil && !(ok && slices.Contains(repos, name) && slices.Contains(dgsts, dgst)) {
+				continue
+			}
+
+			if !yield(info.Key, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// purgeQuarantine removes what repairs have put aside of blobs.
+func (s *Store) purgeQuarantine(ctx context.Context, repos []RepoName, dgsts []digest.Digest) error {
+	for key, err := range s.quarantined(ctx, repos, dgsts) {
+		if err == nil {
+			err = s.driver.Delete(ctx, key)
+		}
+
+		if err != nil {
+			return fmt.Errorf("purge the quarantine: %w", err)
+		}
+	}
+
+	return s.durability.flush(ctx)
 }
 
 func without(names []RepoName, name RepoName) []RepoName {
@@ -124,9 +156,15 @@ func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst dige
 		return true
 	}
 
-	_, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
+	if _, err := s.driver.Stat(ctx, BlobKey(r.name, dgst)); err == nil {
+		return true
+	}
 
-	return err == nil
+	for _, err := range s.quarantined(ctx, []RepoName{r.name}, []digest.Digest{dgst}) {
+		return err == nil
+	}
+
+	return false
 }
 
 // purgePlan is what a purge takes from a repository.

@@ -119,7 +119,13 @@ func (r *repository) compare(ctx context.Context, read *state) (*state, error) {
 	}
 
 	r.store.opts.Log.Error().Str("repository", string(r.name)).Uint64("has", read.seq).Uint64("wants", written).
-		Msg("a checkpoint is missing; rebuilding it from index.json and the manifests")
+		Msg("a checkpoint is missing; rebuilding it")
+
+	if st := r.replay(ctx, written); st != nil {
+		r.foreign.Store(true)
+
+		return st, nil
+	}
 
 	return r.rebuild(ctx, written)
 }
@@ -145,10 +151,55 @@ func (r *repository) decode(ctx context.Context, loaded Loaded) (*state, error) 
 		return st, err
 	}
 
+	if st := r.replay(ctx, loaded.Covered); st != nil {
+		r.store.opts.Log.Error().Err(err).Str("repository", string(r.name)).
+			Msg("checkpoint is damaged; the one before it and the history have the same")
+
+		return st, nil
+	}
+
 	r.store.opts.Log.Error().Err(err).Str("repository", string(r.name)).
 		Msg("checkpoint is damaged; rebuilding it from index.json and the manifests")
 
 	return r.rebuild(ctx, loaded.Covered)
+}
+
+// replay makes the state after record seq of an older checkpoint and the records behind it;
+// nil if they do not lead there.
+func (r *repository) replay(ctx context.Context, seq uint64) *state {
+	log, ok := r.log.(CheckedLog)
+	if !ok {
+		return nil
+	}
+
+	kept, err := log.Checkpoints(ctx)
+	if err != nil {
+		return nil
+	}
+
+	st := newState()
+
+	for _, info := range kept {
+		if older, err := decodeKept(ctx, log, info); err == nil && info.Seq <= seq {
+			st = older
+
+			break
+		}
+	}
+
+	for record, err := range log.Salvage(ctx, st.seq) {
+		if err != nil || record.Seq != st.seq+1 || st.seq == seq {
+			break
+		}
+
+		st.fold(record)
+	}
+
+	if st.seq != seq || seq == 0 {
+		return nil
+	}
+
+	return st
 }
 
 // foldTail folds the records that the state does not have yet.
@@ -182,7 +233,7 @@ func (r *repository) look(ctx context.Context, since time.Time) error {
 		return err
 	}
 
-	if !changes.Index && len(r.visible.Load().kept) == 0 { // nearly always
+	if !changes.Index && len(r.visible.Load().kept) == 0 || r.store.opts.Passive { // nearly always
 		return nil
 	}
 

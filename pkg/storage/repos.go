@@ -158,6 +158,47 @@ func (rs *repos) alone(ctx context.Context, name RepoName, use func(*repository)
 	return gone, err
 }
 
+// exclusively calls use while nobody has the repository loaded; who comes meanwhile waits.
+func (rs *repos) exclusively(ctx context.Context, name RepoName, use func() error) error {
+	shut := &place{ready: make(chan struct{}), err: errShut, users: 1}
+
+	for !rs.shut(name, shut) {
+		select {
+		case <-time.After(pinPoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+
+	defer func() {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+
+		delete(rs.loaded, name)
+		close(shut.ready)
+	}()
+
+	return use()
+}
+
+// shut puts a place where nobody is. It does not where somebody uses the repository.
+func (rs *repos) shut(name RepoName, shut *place) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+
+	if p, ok := rs.loaded[name]; ok {
+		if !p.isReady() || p.users > 0 && p.err == nil {
+			return false
+		}
+
+		rs.drop(name, p)
+	}
+
+	rs.loaded[name] = shut
+
+	return true
+}
+
 // replace puts next where p is, unless somebody else uses p.
 func (rs *repos) replace(name RepoName, p, next *place) bool {
 	rs.mu.Lock()

@@ -272,3 +272,19 @@ type Maintenance interface {
 	// Errors: ErrRepoUnknown; ErrBlobUnknown if nothing of that digest is there.
 	Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Explanation, error)
 }
+
+// Checker looks whether what is kept is what the formats say (docs/fsck.md). check.go has
+// its vocabulary.
+type Checker interface {
+	// Check looks at everything, and tells progress of each finding, and of how far it is.
+	// What it finds damaged is not served from then on. It goes on where the last one was
+	// broken off, unless opts say otherwise. It may be called while others use the store.
+	//
+	// Errors: ErrChecking if a check is under way; others if it cannot go on.
+	Check(ctx context.Context, opts CheckOptions, progress func(CheckProgress)) (CheckReport, error)
+
+	// Scrub reads all blobs again, and marks those that are damaged.
+	//
+	// Errors: as Check.
+	Scrub(ctx context.Context, opts ScrubOptions, progress func(CheckProgress)) (CheckReport, error)
+}

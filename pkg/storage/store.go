@@ -18,7 +18,12 @@ type Options struct {
 	Redirect bool             // let clients read blobs from the driver, if it can sign URLs
 	Buffers  *Buffers         // memory that uploads share; nil = an own one of DefaultBuffers
 	GC       GC               // what is removed, and when
+	Scrub    ScrubSchedule    // when all blobs are read again
 	Now      func() time.Time // nil = time.Now
+
+	// Passive: the store is opened to be looked at, and changes nothing by itself. What
+	// lies beside the logs is not taken in.
+	Passive bool
 }
 
 // Store is one image store: a Driver, a Cache of its own, and the engine over them.
@@ -44,6 +49,7 @@ type Store struct {
 	leases        *leases
 	pulls         *pulls
 	condemnations *condemnations
+	checking      sync.Mutex // one check, or scrub, at a time
 	opened        time.Time
 
 	pace       pace
@@ -85,6 +91,10 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s.sessions = newSessions(driver, s.durability, opts.Now)
 
+	if opts.Passive {
+		return s, nil
+	}
+
 	s.tasks.loop(s.keepSettled)
 	s.tasks.loop(s.keepCheckpoints)
 
@@ -92,8 +102,16 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		s.tasks.loop(s.keepCollected)
 	}
 
+	if opts.Scrub.Interval > 0 {
+		s.tasks.loop(s.keepScrubbed)
+	}
+
 	if opts.GC.Retention.needsPulls() {
 		s.tasks.loop(s.keepPulls)
+	}
+
+	if s.remote {
+		s.tasks.loop(s.keepMarks)
 	}
 
 	if !s.remote { // a bucket has both by itself
@@ -186,7 +204,7 @@ func (s *Store) checkpointDue(ctx context.Context) error {
 // checkpointAll leaves nothing behind that only this process knows. A bucket has it
 // already.
 func (s *Store) checkpointAll(ctx context.Context) error {
-	if s.remote {
+	if s.remote || s.opts.Passive {
 		return nil
 	}
 

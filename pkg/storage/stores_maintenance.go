@@ -71,3 +71,31 @@ func (s *Stores) DeleteRepo(ctx context.Context, repo RepoName, who string) erro
 func (s *Stores) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, opts PurgeOptions, who string) (Purged, error) {
 	return s.of(repo).Purge(ctx, repo, dgst, opts, who)
 }
+
+// Check implements Checker, store by store.
+func (s *Stores) Check(ctx context.Context, opts CheckOptions, progress func(CheckProgress)) (CheckReport, error) {
+	return s.eachChecked(func(store *Store) (CheckReport, error) { return store.Check(ctx, opts, progress) })
+}
+
+// Scrub implements Checker, store by store.
+func (s *Stores) Scrub(ctx context.Context, opts ScrubOptions, progress func(CheckProgress)) (CheckReport, error) {
+	return s.eachChecked(func(store *Store) (CheckReport, error) { return store.Scrub(ctx, opts, progress) })
+}
+
+// eachChecked adds up the reports of all stores. One that cannot be checked keeps no other
+// from being so.
+func (s *Stores) eachChecked(check func(*Store) (CheckReport, error)) (CheckReport, error) {
+	var (
+		all    = CheckReport{Findings: []Finding{}}
+		failed []error
+	)
+
+	for _, store := range s.all() {
+		one, err := check(store)
+		all.addAll(one)
+
+		failed = append(failed, err)
+	}
+
+	return all, errors.Join(failed...)
+}

@@ -32,6 +32,8 @@ func TestKill(t *testing.T) {
 
 	for round := range rounds {
 		killWhilePushing(t, d, pushers, round, start+uint64(round)<<16, rng)
+		mustBeWhole(t, zot)
+
 		d = zot.Start(t)
 		resumed += verifyRound(t, pushers)
 	}

@@ -73,6 +73,7 @@ type Bucket struct {
 	parts  *Budget
 
 	logs     logs
+	lost     sync.Map                       // heads that this process knew, by the prefix of a log that has none any more
 	holdings *lru.Cache[string, holding]    // what repositories hold, seen a moment ago
 	gens     *lru.Cache[digest.Digest, int] // generations of blobs that were deleted once
 	ended    *lru.Cache[string, struct{}]   // uploads that are over
