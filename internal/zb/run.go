@@ -279,7 +279,7 @@ func (b *bench) tidy(ctx context.Context, s *stage, p *progress, report *Report)
 	err := s.cleanup(ctx)
 
 	switch {
-	case errors.Is(err, errUnsupported):
+	case errors.Is(err, errKept):
 		report.note(err.Error())
 	case err != nil:
 		report.note(fmt.Sprintf("cleaning up after %s: %v", s.test, err))

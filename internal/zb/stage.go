@@ -78,11 +78,11 @@ func missing(ctx context.Context, s *stage, repo string, b blob) error {
 // push pushes an image, and returns how many bytes that were.
 func (s *stage) push(ctx context.Context, repo, tag string, img *image, send sendBlob) (int64, error) {
 	for _, b := range img.blobs {
+		s.note(&s.blobs, repo, b.digest)
+
 		if err := send(ctx, s, repo, b); err != nil {
 			return 0, err
 		}
-
-		s.sent(repo, b)
 	}
 
 	return img.size(), s.put(ctx, repo, tag, img)
@@ -90,24 +90,18 @@ func (s *stage) push(ctx context.Context, repo, tag string, img *image, send sen
 
 // put pushes a manifest.
 func (s *stage) put(ctx context.Context, repo, ref string, img *image) error {
-	if err := s.client.PutManifest(ctx, repo, ref, v1.MediaTypeImageManifest, img.manifest); err != nil {
-		return err
-	}
+	s.note(&s.manifests, repo, img.digest)
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	s.manifests = append(s.manifests, placed{repo, img.digest})
-
-	return nil
+	return s.client.PutManifest(ctx, repo, ref, v1.MediaTypeImageManifest, img.manifest)
 }
 
-// sent notes what is to be deleted at the end.
-func (s *stage) sent(repo string, b blob) {
+// note notes what is to be deleted at the end. It is called before a request: one that is not
+// answered may have been carried out all the same.
+func (s *stage) note(list *[]placed, repo string, dgst digest.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.blobs = append(s.blobs, placed{repo, b.digest})
+	*list = append(*list, placed{repo, dgst})
 }
 
 // pull reads an image as clients do, and checks all digests.
@@ -174,9 +168,12 @@ func (s *stage) stock(ctx context.Context, most, layer int) ([]stocked, error) {
 
 func tagOf(n int) string { return fmt.Sprint("v", n) }
 
+// errKept is returned where a registry refuses to delete.
+var errKept = errors.New("the registry refuses to delete what was pushed; it stays")
+
 // cleanup deletes what was pushed, the manifests first.
 //
-// Errors: errUnsupported if the registry does not delete.
+// Errors: errKept if the registry does not delete.
 func (s *stage) cleanup(ctx context.Context) error {
 	err := s.remove(ctx, s.manifests, (*wire.Client).DeleteManifest)
 	if err != nil {
@@ -210,7 +207,7 @@ func (s *stage) remove(
 		case errors.Is(err, wire.ErrNotFound):
 			return nil
 		case statusOf(err) == http.StatusMethodNotAllowed, statusOf(err) == http.StatusForbidden:
-			return unsupported("the registry refuses to delete; what was pushed stays below %s/%s", s.opts.Repo, s.run)
+			return fmt.Errorf("%w below %s/%s", errKept, s.opts.Repo, s.run)
 		default:
 			return err
 		}

@@ -39,13 +39,11 @@ func mount(ctx context.Context, s *stage) (operation, error) {
 	}
 
 	mountTo := func(ctx context.Context, repo string, img stocked) error {
+		s.note(&s.blobs, repo, img.blobs[1].digest)
+
 		mounted, err := s.client.MountBlob(ctx, repo, img.blobs[1].digest, img.repo)
 		if err == nil && !mounted {
 			return errNotMounted
-		}
-
-		if err == nil {
-			s.sent(repo, img.blobs[1])
 		}
 
 		return err
