@@ -94,38 +94,43 @@ func (c *repoCopy) removals() []func(pending *state) []Op {
 
 	had.tags.Scan(func(tag Tag, _ tagEntry) bool {
 		if _, ok := c.st.tags.Get(tag); !ok {
-			changes = append(changes, func(pending *state) []Op {
-				now, ok := pending.tags.Get(tag)
-				if _, stays := c.st.manifests.Get(now.Digest); !ok || !stays { // it goes with its manifest
-					return nil
-				}
-
-				return []Op{c.deleteTag(tag)}
-			})
+			changes = append(changes, func(pending *state) []Op { return c.removeTag(pending, tag) })
 		}
 
 		return true
 	})
 	had.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
 		if _, ok := c.st.manifests.Get(dgst); !ok {
-			changes = append(changes, func(pending *state) []Op {
-				if _, ok := pending.manifests.Get(dgst); !ok {
-					return nil
-				}
-
-				ops := deleteOps(pending, dgst)
-				for i, op := range ops {
-					if op.Kind == OpDeleteTag {
-						ops[i] = c.deleteTag(op.Tag)
-					}
-				}
-
-				return ops
-			})
+			changes = append(changes, func(pending *state) []Op { return c.removeManifest(pending, dgst) })
 		}
 
 		return true
 	})
 
 	return changes
+}
+
+// removeTag removes a tag from the target, unless it goes with its manifest.
+func (c *repoCopy) removeTag(pending *state, tag Tag) []Op {
+	now, ok := pending.tags.Get(tag)
+	if _, stays := c.st.manifests.Get(now.Digest); !ok || !stays {
+		return nil
+	}
+
+	return []Op{c.deleteTag(tag)}
+}
+
+func (c *repoCopy) removeManifest(pending *state, dgst digest.Digest) []Op {
+	if _, ok := pending.manifests.Get(dgst); !ok {
+		return nil
+	}
+
+	ops := deleteOps(pending, dgst)
+	for i, op := range ops {
+		if op.Kind == OpDeleteTag {
+			ops[i] = c.deleteTag(op.Tag)
+		}
+	}
+
+	return ops
 }

@@ -246,16 +246,17 @@ func timed(ctx context.Context, took *[]time.Duration, work func() error) error 
 	for {
 		begun := time.Now()
 		err := work()
+		lasted := time.Since(begun)
 
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it failed because ctx has ended, if it did
 		}
 
 		if err != nil {
 			return err
 		}
 
-		*took = append(*took, time.Since(begun))
+		*took = append(*took, lasted)
 	}
 }
 
