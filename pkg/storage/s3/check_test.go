@@ -63,24 +63,32 @@ func (c *checkedBucket) must(err error) {
 func (c *checkedBucket) find(part string) string {
 	c.t.Helper()
 
+	keys := c.keys(part)
+	if len(keys) == 0 {
+		c.t.Fatalf("there is no %s", part)
+	}
+
+	return keys[len(keys)-1]
+}
+
+// keys are those that contain part, in order.
+func (c *checkedBucket) keys(part string) []string {
+	c.t.Helper()
+
 	out, err := c.server.Client().ListObjectsV2(c.t.Context(), &awss3.ListObjectsV2Input{
 		Bucket: aws.String(bucketName), Prefix: aws.String(c.opts.Prefix + "/"),
 	})
 	c.must(err)
 
-	found := ""
+	var keys []string
 
 	for _, object := range out.Contents {
 		if strings.Contains(*object.Key, part) {
-			found = *object.Key
+			keys = append(keys, *object.Key)
 		}
 	}
 
-	if found == "" {
-		c.t.Fatalf("there is no %s", part)
-	}
-
-	return found
+	return keys
 }
 
 func (c *checkedBucket) flip(part string, at int) {
@@ -188,6 +196,45 @@ func TestCheckBucket(t *testing.T) {
 
 			if got := problems(c.check(storage.CheckOptions{})); got != "" {
 				t.Errorf("left after a push is %q", got)
+			}
+		})
+	}
+}
+
+// TestLostCheckpoint: a repository is served by the older checkpoint, if there is one, and the
+// segments behind it, where its newest one is damaged or gone.
+func TestLostCheckpoint(t *testing.T) {
+	b := newBench(t)
+
+	for name, spoil := range map[string]func(c *checkedBucket){
+		"flipped": func(c *checkedBucket) { c.flip("a/.zot/checkpoint-", 30) },
+		"gone":    func(c *checkedBucket) { c.remove("a/.zot/checkpoint-") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCheckedBucket(t, b)
+			w := c.replica()
+			image := w.MustGet("a", "t1")
+
+			for n := 0; len(c.keys("a/.zot/checkpoint-")) < 2; n++ {
+				_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{storage.Tag(fmt.Sprint("more", n))}, Body: image.Body})
+				c.must(err)
+			}
+
+			spoil(c)
+
+			again := c.replica()
+			checkImage(again, "a", again.MustGet("a", "t1"))
+			checkImage(again, "a", again.MustGet("a", "more0"))
+			again.Push("a", "after", largeLayer, "small 3")
+
+			if got := problems(c.check(storage.CheckOptions{})); got != "checkpoint-damaged" && got != "checkpoint-missing" {
+				t.Errorf("found %q", got)
+			}
+
+			c.check(storage.CheckOptions{Repair: true})
+
+			if got := problems(c.check(storage.CheckOptions{})); got != "" {
+				t.Errorf("left is %q", got)
 			}
 		})
 	}

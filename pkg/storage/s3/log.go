@@ -234,7 +234,13 @@ func (l *repoLog) Load(ctx context.Context) (storage.Loaded, error) {
 			return storage.Loaded{}, err
 		}
 
-		if l.current().etag == seen.etag {
+		switch {
+		case l.current().etag != seen.etag:
+		case loaded.Covered > 0: // the checkpoint is what is gone: as one of which nothing is left
+			loaded.Checkpoint = io.NopCloser(strings.NewReader(""))
+
+			return loaded, nil
+		default:
 			return storage.Loaded{}, fmt.Errorf("%w: what the head of %s names is gone: %w", storage.ErrDamaged, l.prefix, err)
 		}
 	}
@@ -246,12 +252,10 @@ func (l *repoLog) load(ctx context.Context, h *head) (storage.Loaded, error) {
 		return storage.Loaded{Tail: tail}, err
 	}
 
-	checkpoint, err := l.openObject(ctx, h.Checkpoint.Name)
-	if err != nil {
-		return storage.Loaded{}, err
-	}
+	loaded := storage.Loaded{Covered: h.Checkpoint.Seq, Tail: tail}
+	loaded.Checkpoint, err = l.openObject(ctx, h.Checkpoint.Name)
 
-	return storage.Loaded{Checkpoint: checkpoint, Covered: h.Checkpoint.Seq, Tail: tail}, nil
+	return loaded, err
 }
 
 func (l *repoLog) openObject(ctx context.Context, name string) (io.ReadCloser, error) {
