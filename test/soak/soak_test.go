@@ -112,9 +112,19 @@ func (s *soak) run(t *testing.T, opts churn.Options) {
 
 	defer timer.Stop()
 
+	checked := make(chan struct{}) // while clients work
+
+	time.AfterFunc(length(t)/2, func() {
+		defer close(checked)
+
+		mustBeWhole(t, s.zots[0])
+	})
+
 	if err := s.fleet.Run(t.Context(), enough, nil); err != nil {
 		t.Errorf("an operation that should have succeeded has failed: %v", err)
 	}
+
+	<-checked
 
 	for n, proc := range s.procs {
 		t.Logf("replica %d: %d MiB resident; %s", n, residentMiB(t, proc), collectedBy(t, proc))
@@ -123,6 +133,17 @@ func (s *soak) run(t *testing.T, opts churn.Options) {
 	t.Log(s.fleet.Report())
 	must(t, s.fleet.Tidy(t.Context()))
 	must(t, s.fleet.Verify(t.Context()))
+	mustBeWhole(t, s.zots[0])
+}
+
+// mustBeWhole has zot fsck find nothing in what is served.
+func mustBeWhole(t *testing.T, zot *daemon.Zot) {
+	t.Helper()
+
+	out, err := exec.Command(daemon.Binary(t), "fsck", "--from-start", "-c", zot.ConfigPath()).CombinedOutput()
+	if err != nil {
+		t.Errorf("zot fsck: %v\n%s", err, out)
+	}
 }
 
 // awaitCollected: what is in the directory is what is needed, neither more nor less.
