@@ -95,6 +95,30 @@ func TestBackup(t *testing.T) {
 			stop(again)
 		})
 
+		Convey("a sub-path that is not mounted takes nothing from the backup", func() {
+			stop(zot)
+
+			const config = `{"storage": {"rootDirectory": "data", "subPaths": {"/infra": {"rootDirectory": "sub"}}}, "http": {"port": 0}}`
+			zot := zot.mustServeAgain(t, config)
+			zot.mustPush(t, "infra/base", "v1", "three")
+
+			out, status := zot.run(t, "backup", "backup") // it was made without the sub-path
+			So(status, ShouldEqual, 1)
+			So(out, ShouldContainSubstring, "backup is no backup of the store in ")
+			So(zot.mustRun(t, "backup", "backup", "--new-store"), ShouldStartWith, "backup of 3 repositories is done")
+			So(zot.mustRun(t, "backup", "backup"), ShouldContainSubstring, "0 removed")
+			stop(zot)
+
+			So(os.Rename(filepath.Join(zot.cmd.Dir, "sub"), filepath.Join(zot.cmd.Dir, "unmounted")), ShouldBeNil)
+			out, status = zot.run(t, "backup", "backup")
+			So(status, ShouldEqual, 1)
+			So(out, ShouldContainSubstring, "sub, which is new or not mounted; --new-store adds it")
+			So(isLayout(backup, "infra/base", "v1"), ShouldBeTrue)
+
+			So(zot.mustRun(t, "backup", "backup", "--new-store"), ShouldContainSubstring, "1 removed")
+			So(isLayout(backup, "infra/base", "v1"), ShouldBeFalse)
+		})
+
 		Convey("a mistake is one line that says what is wrong, and status 1", func() {
 			So(os.MkdirAll(filepath.Join(zot.cmd.Dir, "full", "of"), 0o700), ShouldBeNil)
 			So(os.WriteFile(filepath.Join(zot.cmd.Dir, "file"), nil, 0o600), ShouldBeNil)

@@ -26,14 +26,20 @@ type Store interface {
 
 // Backups copies all that is kept to a directory, and back.
 type Backups interface {
-	// Backup makes the directory dir, an absolute path where the work is done, hold what is
-	// kept now. tell is called with what has been done so far.
-	Backup(ctx context.Context, dir string, tell func(storage.Copied)) (storage.Copied, error)
+	// Backup makes a directory hold what is kept now. tell is called with what has been done
+	// so far.
+	Backup(ctx context.Context, opts BackupOptions, tell func(storage.Copied)) (storage.Copied, error)
 
 	// Restore brings back what a backup holds.
 	//
 	// Errors: storage.ErrRepoUnknown.
 	Restore(ctx context.Context, opts RestoreOptions, tell func(storage.Copied)) (storage.Copied, error)
+}
+
+// BackupOptions say where a backup goes.
+type BackupOptions struct {
+	Dir      string `json:"directory"` // an absolute path, where the work is done
+	NewStore bool   `json:"newStore"`  // a store may be new to a directory that is a backup of others
 }
 
 // RestoreOptions say what is brought back.

@@ -142,19 +142,15 @@ func (c *Client) Purge(
 	return ask(ctx, c, purgeCall, purgeArgs{namedDigest{repo, dgst, who}, opts})
 }
 
-type backupArgs struct {
-	Dir string `json:"directory"`
-}
-
-var backupCall = streamed[backupArgs, storage.Copied, storage.Copied]{
-	"backup", func(ctx context.Context, store Store, args backupArgs, tell func(storage.Copied)) (storage.Copied, error) {
-		return store.Backup(ctx, args.Dir, tell)
+var backupCall = streamed[BackupOptions, storage.Copied, storage.Copied]{
+	"backup", func(ctx context.Context, store Store, opts BackupOptions, tell func(storage.Copied)) (storage.Copied, error) {
+		return store.Backup(ctx, opts, tell)
 	},
 }
 
 // Backup implements Backups.
-func (c *Client) Backup(ctx context.Context, dir string, tell func(storage.Copied)) (storage.Copied, error) {
-	return listen(ctx, c, backupCall, backupArgs{dir}, tell)
+func (c *Client) Backup(ctx context.Context, opts BackupOptions, tell func(storage.Copied)) (storage.Copied, error) {
+	return listen(ctx, c, backupCall, opts, tell)
 }
 
 var restoreCall = streamed[RestoreOptions, storage.Copied, storage.Copied]{

@@ -14,21 +14,25 @@ import (
 func backupCommand(streams Streams) *cobra.Command {
 	on := &onStores{streams: streams}
 
-	return on.flag(&cobra.Command{
+	var opts admin.BackupOptions
+
+	cmd := on.flag(&cobra.Command{
 		Use:   "backup <directory>",
 		Short: "Copy all that is kept to a directory; what is there already is not copied again",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := filepath.Abs(args[0]) // another process may do it
-			if err != nil {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if opts.Dir, err = filepath.Abs(args[0]); err != nil { // another process may do it
 				return fmt.Errorf("backup: %w", err)
 			}
 
 			return copyStores(cmd.Context(), on, "backup", func(store admin.Store, tell func(storage.Copied)) (storage.Copied, error) {
-				return store.Backup(cmd.Context(), dir, tell)
+				return store.Backup(cmd.Context(), opts, tell)
 			})
 		},
 	})
+	cmd.Flags().BoolVar(&opts.NewStore, "new-store", false, "go on though a store is new to the backup: what it does not have goes from there")
+
+	return cmd
 }
 
 func restoreCommand(streams Streams) *cobra.Command {

@@ -35,17 +35,19 @@ type keptStores struct {
 var _ admin.Store = (*keptStores)(nil)
 
 // Backup implements admin.Backups.
-func (k *keptStores) Backup(ctx context.Context, dir string, tell func(storage.Copied)) (done storage.Copied, err error) {
-	if err := k.checkApart(dir); err != nil {
+func (k *keptStores) Backup(
+	ctx context.Context, opts admin.BackupOptions, tell func(storage.Copied),
+) (done storage.Copied, err error) {
+	if err := k.checkApart(opts.Dir); err != nil {
 		return done, err
 	}
 
-	mark, err := k.claim(dir)
+	mark, err := k.claim(opts)
 	if err != nil {
 		return done, err
 	}
 
-	err = withBackup(ctx, dir, k.log, func(backup *storage.Stores) (err error) {
+	err = withBackup(ctx, opts.Dir, k.log, func(backup *storage.Stores) (err error) {
 		done, err = storage.Copy(ctx, k.Stores, backup, storage.CopyOptions{Exact: true, Who: backupUser, Tell: tell})
 
 		return err
@@ -56,7 +58,7 @@ func (k *keptStores) Backup(ctx context.Context, dir string, tell func(storage.C
 
 	mark.Done = time.Now().UTC()
 
-	return done, mark.write(dir)
+	return done, mark.write(opts.Dir)
 }
 
 // Restore implements admin.Backups.
@@ -93,12 +95,7 @@ func (k *keptStores) checkApart(dir string) error {
 		return err
 	}
 
-	roots := []string{k.cfg.RootDirectory}
-	for _, prefix := range sortedNames(k.cfg.SubPaths) {
-		roots = append(roots, k.cfg.SubPaths[prefix].RootDirectory)
-	}
-
-	for _, root := range roots {
+	for _, root := range k.roots() {
 		if root == "" {
 			continue
 		}
@@ -113,6 +110,16 @@ func (k *keptStores) checkApart(dir string) error {
 	}
 
 	return nil
+}
+
+// roots are the root directories of the stores, in the order of IDs.
+func (k *keptStores) roots() []string {
+	roots := []string{k.cfg.RootDirectory}
+	for _, prefix := range sortedNames(k.cfg.SubPaths) {
+		roots = append(roots, k.cfg.SubPaths[prefix].RootDirectory)
+	}
+
+	return roots
 }
 
 // withBackup calls use with what a directory holds: one store with all repositories.
@@ -143,12 +150,18 @@ const markFormat = 1
 
 func markFile(dir string) string { return filepath.Join(dir, "_zot", "backup.json") }
 
-// claim finds out whether dir is a backup of these stores, or may become one.
-func (k *keptStores) claim(dir string) (*backupMark, error) {
+// claim finds out whether a directory is a backup of these stores, or may become one.
+func (k *keptStores) claim(opts admin.BackupOptions) (*backupMark, error) {
+	dir := opts.Dir
+
 	mark, err := readMark(dir)
 	if err == nil {
 		if !slices.ContainsFunc(mark.Of, func(id string) bool { return slices.Contains(k.IDs(), id) }) {
 			return nil, fmt.Errorf("%s is a backup of something else; name an empty directory", dir)
+		}
+
+		if err := k.checkNew(mark, opts); err != nil {
+			return nil, err
 		}
 
 		return mark, mark.add(dir, k.IDs())
@@ -165,6 +178,21 @@ func (k *keptStores) claim(dir string) (*backupMark, error) {
 	mark = &backupMark{Format: markFormat}
 
 	return mark, mark.add(dir, k.IDs())
+}
+
+// checkNew says whether a backup knows all stores, or those that it does not may be added. A
+// root that is not mounted looks like one that is new, and empty.
+func (k *keptStores) checkNew(mark *backupMark, opts admin.BackupOptions) error {
+	roots := k.roots()
+
+	for i, id := range k.IDs() {
+		if !opts.NewStore && !slices.Contains(mark.Of, id) {
+			return fmt.Errorf("%s is no backup of the store in %s, which is new or not mounted; --new-store adds it, "+
+				"and removes from the backup what that store does not have", opts.Dir, roots[i])
+		}
+	}
+
+	return nil
 }
 
 // errNoBackup: a directory is not a backup.

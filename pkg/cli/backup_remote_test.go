@@ -88,11 +88,11 @@ func TestRemoteBackup(t *testing.T) {
 		infra := stores.mustPushTo(t, "infra/base", "in the directory")
 		dir := filepath.Join(t.TempDir(), "backup")
 
-		done, err := stores.Backup(t.Context(), dir, func(storage.Copied) {})
+		done, err := stores.Backup(t.Context(), admin.BackupOptions{Dir: dir}, func(storage.Copied) {})
 		So(err, ShouldBeNil)
 		So(done.Repos, ShouldEqual, 2)
 
-		done, err = stores.Backup(t.Context(), dir, func(storage.Copied) {})
+		done, err = stores.Backup(t.Context(), admin.BackupOptions{Dir: dir}, func(storage.Copied) {})
 		So(err, ShouldBeNil)
 		So(done, ShouldResemble, storage.Copied{Repos: 2, Of: 2})
 
@@ -110,7 +110,7 @@ func TestRemoteBackup(t *testing.T) {
 				So(string(got.Body), ShouldEqual, string(want.Body))
 			}
 
-			done, err := again.Backup(t.Context(), dir, func(storage.Copied) {})
+			done, err := again.Backup(t.Context(), admin.BackupOptions{Dir: dir}, func(storage.Copied) {})
 			So(err, ShouldBeNil)
 			So(done.Bytes, ShouldEqual, 0)
 		})
