@@ -86,21 +86,22 @@ func (c *repoCopy) setTag(pending *state, tag Tag, entry tagEntry) []Op {
 	}}
 }
 
-// removals remove the tags and manifests that the source does not have.
+// removals remove the tags and manifests that the source does not have, except for what is spared.
 func (c *repoCopy) removals() []func(pending *state) []Op {
 	var changes []func(pending *state) []Op
 
 	had := c.dst.visible.Load()
+	spared := c.spared(had)
 
 	had.tags.Scan(func(tag Tag, _ tagEntry) bool {
 		if _, ok := c.st.tags.Get(tag); !ok {
-			changes = append(changes, func(pending *state) []Op { return c.removeTag(pending, tag) })
+			changes = append(changes, func(pending *state) []Op { return c.removeTag(pending, tag, spared) })
 		}
 
 		return true
 	})
 	had.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
-		if _, ok := c.st.manifests.Get(dgst); !ok {
+		if _, ok := c.st.manifests.Get(dgst); !ok && !spared[dgst] {
 			changes = append(changes, func(pending *state) []Op { return c.removeManifest(pending, dgst) })
 		}
 
@@ -110,10 +111,45 @@ func (c *repoCopy) removals() []func(pending *state) []Op {
 	return changes
 }
 
+// spared are the manifests of the target that go with a tag that cannot be set: that tag stays
+// what it was, with children and referrers.
+func (c *repoCopy) spared(had *state) map[digest.Digest]bool {
+	spared := map[digest.Digest]bool{}
+
+	var spare func(dgst digest.Digest)
+
+	spare = func(dgst digest.Digest) {
+		record, ok := had.manifests.Get(dgst)
+		if !ok || spared[dgst] {
+			return
+		}
+
+		spared[dgst] = true
+
+		for _, child := range record.Manifests {
+			spare(child.Digest)
+		}
+
+		for referrer := range had.referrersOf(ReferrerQuery{Subject: dgst}) {
+			spare(referrer.Digest)
+		}
+	}
+
+	c.st.tags.Scan(func(tag Tag, entry tagEntry) bool {
+		if old, ok := had.tags.Get(tag); ok && c.stays(entry.Digest) {
+			spare(old.Digest)
+		}
+
+		return true
+	})
+
+	return spared
+}
+
 // removeTag removes a tag from the target, unless it goes with its manifest.
-func (c *repoCopy) removeTag(pending *state, tag Tag) []Op {
+func (c *repoCopy) removeTag(pending *state, tag Tag, spared map[digest.Digest]bool) []Op {
 	now, ok := pending.tags.Get(tag)
-	if _, stays := c.st.manifests.Get(now.Digest); !ok || !stays {
+	if _, stays := c.st.manifests.Get(now.Digest); !ok || !stays && !spared[now.Digest] {
 		return nil
 	}
 

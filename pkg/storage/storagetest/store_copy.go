@@ -20,6 +20,7 @@ func TestCopy(t *testing.T, here, there Opener) {
 			t.Run("increment", func(t *testing.T) { testCopyIncrement(t, pair[0], pair[1]) })
 			t.Run("one", func(t *testing.T) { testCopyOne(t, pair[0], pair[1]) })
 			t.Run("damage", func(t *testing.T) { testCopyDamage(t, pair[0], pair[1]) })
+			t.Run("damage, and what was before is gone", func(t *testing.T) { testCopyDamageReplaced(t, pair[0], pair[1]) })
 			t.Run("sparse", func(t *testing.T) { testCopySparse(t, pair[0], pair[1]) })
 		})
 	}
@@ -215,6 +216,32 @@ func testCopyDamage(t *testing.T, from, to Opener) {
 	src.Equal(dst.Tags("a", "", -1), "bad better good", "tags")
 	src.Equal(dst.Pull("a", NamedBy(dst.MustGet("a", "bad").Body)[1]), "old", "the tag is what it was")
 	src.Is(dst.Get("a", bad.Digest.String()), storage.ErrManifestUnknown, "the image that is damaged")
+}
+
+// testCopyDamageReplaced: what the target has of an image that cannot be read stays, though
+// the source has it no more.
+func testCopyDamageReplaced(t *testing.T, from, to Opener) {
+	src, dst := copiedWorlds(t, from, to)
+
+	child := src.Push("a", "child", "child")
+	old := src.PutIndex("a", "bad", child.Digest)
+	gone := src.Push("a", "gone", "gone")
+	src.Copy(dst, storage.CopyOptions{Exact: true})
+
+	bad := src.Push("a", "bad", strings.Repeat("y", 100))
+	src.Overwrite("a", bad.Blobs[1], strings.Repeat("z", 100))
+
+	for _, dgst := range []digest.Digest{old, child.Digest, gone.Digest} {
+		src.NoError(src.Delete("a", dgst.String(), storage.Precondition{}), "delete in the source")
+	}
+
+	_, err := src.TryCopy(dst, storage.CopyOptions{Exact: true})
+	src.Is(err, storage.ErrDamaged, "copy of a damaged image")
+	src.Equal(dst.Tags("a", "", -1), "bad", "tags")
+	src.Equal(dst.MustGet("a", "bad").Digest, old, "what the tag points to")
+	src.Equal(dst.Pull("a", child.Blobs[1]), "child", "a layer of it")
+	src.NoError(dst.Get("a", child.Digest.String()), "the child of it")
+	src.Is(dst.Get("a", gone.Digest.String()), storage.ErrManifestUnknown, "what was deleted otherwise")
 }
 
 // testCopySparse: what a sparse store lives without, its copy lives without.
