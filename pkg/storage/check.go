@@ -170,6 +170,8 @@ type CheckedLog interface {
 	Salvage(ctx context.Context, after uint64) iter.Seq2[Record, error]
 
 	// Replace makes the log anew, as Checkpoint does, though it cannot be loaded.
+	//
+	// Errors: ErrConflict if it is not as the last Salvage has found it.
 	Replace(ctx context.Context, seq uint64, state, index func(io.Writer) error) error
 }
 

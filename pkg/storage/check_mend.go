@@ -192,9 +192,34 @@ func (c *check) salvage(ctx context.Context, name RepoName) (err error) {
 		return fmt.Errorf("mend the log of %s: %w", name, errors.ErrUnsupported)
 	}
 
+	for range salvageTries {
+		if err = c.salvageOnce(ctx, name, log, checked); !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+
+	return err
+}
+
+// salvageTries is how often a log is read again since replicas that have it in memory have
+// committed meanwhile.
+const salvageTries = 10
+
+func (c *check) salvageOnce(ctx context.Context, name RepoName, log Log, checked CheckedLog) error {
 	s := &salvage{r: &repository{name: name, store: c.store, log: log}, log: log, checked: checked}
 
 	st, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+
+	if err := c.keepForeignIndex(ctx, name, log); err != nil {
+		return err
+	}
+
+	err = checked.Replace(ctx, st.seq,
+		func(w io.Writer) error { return encodeCheckpoint(w, st) },
+		func(w io.Writer) error { return encodeIndex(w, st) })
 	if err != nil {
 		return err
 	}
@@ -203,13 +228,7 @@ func (c *check) salvage(ctx context.Context, name RepoName) (err error) {
 		c.report(Finding{Severity: Problem, Kind: lost.kind, Repo: name, Key: lost.what, Text: lost.text})
 	}
 
-	if err := c.keepForeignIndex(ctx, name, log); err != nil {
-		return err
-	}
-
-	return checked.Replace(ctx, st.seq,
-		func(w io.Writer) error { return encodeCheckpoint(w, st) },
-		func(w io.Writer) error { return encodeIndex(w, st) })
+	return nil
 }
 
 // keepForeignIndex puts an index.json aside that another program wrote and that is not taken

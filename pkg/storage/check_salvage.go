@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -34,8 +35,6 @@ func (s *salvage) read(ctx context.Context) (*state, error) {
 		return nil, err
 	}
 
-	nothing := st.seq == 0
-
 	for record, err := range s.checked.Salvage(ctx, st.seq) {
 		if err != nil {
 			return nil, err
@@ -44,16 +43,15 @@ func (s *salvage) read(ctx context.Context) (*state, error) {
 		if record.Seq != st.seq+1 {
 			s.lose(kindRecordsLost, fmt.Sprint(st.seq+1),
 				fmt.Sprintf("records %d to %d of %s are lost: what they did is not known", st.seq+1, record.Seq-1, s.r.name))
-		} else if st.seq == 0 {
-			nothing = false
 		}
 
 		st.fold(record)
 	}
 
+	nothing := st.seq == 0
 	newest = max(newest, st.seq)
 
-	if nothing {
+	if nothing || len(s.lost) > 0 {
 		if err := s.addFound(ctx, st); err != nil {
 			return nil, err
 		}
@@ -131,18 +129,19 @@ func (s *salvage) beginsAtOne(ctx context.Context) bool {
 	return false
 }
 
-// addFound adds all manifests that lie in the repository, since nothing tells which it had.
+// addFound adds the manifests that lie in the repository and of which the state knows nothing,
+// since nothing tells which it had. One that was deleted by a record that is lost comes back.
 // Those that nothing else holds get tags, or GC would take them.
 func (s *salvage) addFound(ctx context.Context, st *state) error {
 	found := newState()
 
-	for info, err := range s.r.store.driver.List(ctx, RepoPrefix(s.r.name)+"blobs/", "") {
+	for dgst, err := range s.lying(ctx) {
 		if err != nil {
 			return fmt.Errorf("look for manifests: %w", err)
 		}
 
-		repo, dgst, ok := SplitBlobKey(info.Key)
-		if !ok || repo != s.r.name || info.Size > MaxManifest {
+		_, known := st.manifests.Get(dgst)
+		if _, buried := st.burials.Get(dgst); known || buried {
 			continue
 		}
 
@@ -177,6 +176,43 @@ func (s *salvage) addFound(ctx context.Context, st *state) error {
 	})
 
 	return nil
+}
+
+// lying yields the digests of which the repository has bytes that may be a manifest.
+func (s *salvage) lying(ctx context.Context) iter.Seq2[digest.Digest, error] {
+	return func(yield func(digest.Digest, error) bool) {
+		if pool, ok := s.r.store.driver.(PoolLister); ok {
+			s.inPool(ctx, pool, yield)
+
+			return
+		}
+
+		for info, err := range s.r.store.driver.List(ctx, RepoPrefix(s.r.name)+"blobs/", "") {
+			repo, dgst, ok := SplitBlobKey(info.Key)
+			if err == nil && (!ok || repo != s.r.name || info.Size > MaxManifest) {
+				continue
+			}
+
+			if !yield(dgst, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// inPool yields what the repository is a member of: by digests, so that each comes once.
+func (s *salvage) inPool(ctx context.Context, pool PoolLister, yield func(digest.Digest, error) bool) {
+	var last digest.Digest
+
+	for object, err := range pool.ListPool(ctx, "") {
+		if err == nil && (object.Repo != s.r.name || object.Digest == last || object.Size > MaxManifest) {
+			continue
+		}
+
+		if last = object.Digest; !yield(last, err) || err != nil {
+			return
+		}
+	}
 }
 
 // foundTag is the tag of a manifest of which nothing is known but its bytes.

@@ -4,11 +4,13 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -238,6 +240,66 @@ func TestLostCheckpoint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// busyBucket is one in which something happens between a salvage and what it writes.
+type busyBucket struct {
+	*s3.Bucket
+
+	meanwhile func()
+}
+
+type busyLog struct {
+	storage.Log
+	storage.CheckedLog
+
+	meanwhile func()
+}
+
+func (b busyBucket) OpenLog(ctx context.Context, prefix string) (storage.Log, error) {
+	log, err := b.Bucket.OpenLog(ctx, prefix)
+	checked, _ := log.(storage.CheckedLog)
+
+	return busyLog{log, checked, b.meanwhile}, err
+}
+
+func (l busyLog) Replace(ctx context.Context, seq uint64, state, index func(io.Writer) error) error {
+	l.meanwhile()
+
+	return l.CheckedLog.Replace(ctx, seq, state, index)
+}
+
+// A repair of a log that cannot be loaded keeps what a replica commits meanwhile, which has the
+// repository in memory, and the manifests whose records are lost.
+func TestRepairBesideReplica(t *testing.T) {
+	c := newCheckedBucket(t, newBench(t))
+	w := c.replica()
+	image, lost := w.MustGet("a", "t1"), w.MustGet("a", "t3")
+
+	for n := 0; len(c.keys("a/.zot/segment-")) == 0; n++ {
+		_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{storage.Tag(fmt.Sprint("more", n))}, Body: image.Body})
+		c.must(err)
+	}
+
+	c.flip("a/.zot/segment-", 0)
+
+	var once sync.Once
+
+	bucket := busyBucket{mustOpen(t, c.opts), func() { once.Do(func() { w.Push("a", "meanwhile", "meanwhile") }) }}
+	store, err := storage.Open(t.Context(), bucket, storage.NoCache{}, storage.Options{Log: zerolog.Nop(), Passive: true})
+	c.must(err)
+
+	report, err := store.Check(t.Context(), storage.CheckOptions{Repair: true}, func(storage.CheckProgress) {})
+	c.must(errors.Join(err, store.Close(t.Context())))
+	t.Logf("repaired: %v", report.Findings)
+
+	for _, replica := range []*storagetest.World{c.replica(), w} {
+		replica.MustGet("a", "meanwhile")
+		checkImage(replica, "a", replica.MustGet("a", "recovered-"+lost.Digest.Encoded()[:12]))
+	}
+
+	w.Push("a", "later", "later")
+	c.replica().MustGet("a", "later")
 }
 
 // What one replica finds damaged no other serves that looks after it; a push by a repository

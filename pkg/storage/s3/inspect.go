@@ -32,7 +32,7 @@ func (b *Bucket) InspectLog(_ context.Context, prefix string) (storage.Log, erro
 
 // Inspect reads the head, and all segments. What a head names stays for a day at least.
 func (l *repoLog) Inspect(ctx context.Context, found func(storage.Fault)) error {
-	h, err := l.readHead(ctx)
+	h, _, err := l.readHead(ctx)
 
 	switch {
 	case isNotExist(err):
@@ -67,14 +67,16 @@ func (l *repoLog) Inspect(ctx context.Context, found func(storage.Fault)) error 
 	return l.inspectSegments(ctx, h, found)
 }
 
-// readHead reads the head as it is now.
-func (l *repoLog) readHead(ctx context.Context) (*head, error) {
-	data, _, err := l.b.client.read(ctx, l.headKey(), "")
+// readHead reads the head as it is now. It has an ETag even if it is damaged.
+func (l *repoLog) readHead(ctx context.Context) (h *head, etag string, err error) {
+	data, info, err := l.b.client.read(ctx, l.headKey(), "")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 
-	return decodeHead(data)
+	h, err = decodeHead(data)
+
+	return h, info.etag, err
 }
 
 // keepKnown remembers the head that this process knew before it was lost: the newest records
@@ -173,7 +175,7 @@ func (l *repoLog) lostSegment(h *head, ref segmentRef, why error) storage.Fault 
 
 // Checkpoints lists those that the head names; if it cannot be read, all that are there.
 func (l *repoLog) Checkpoints(ctx context.Context) ([]storage.CheckpointInfo, error) {
-	h, err := l.readHead(ctx)
+	h, _, err := l.readHead(ctx)
 	if err != nil && !isNotExist(err) && !errors.Is(err, storage.ErrDamaged) {
 		return nil, err
 	}
@@ -214,7 +216,8 @@ func (l *repoLog) OpenKept(ctx context.Context, info storage.CheckpointInfo) (io
 // errLeft says that the loop over what was salvaged was left.
 var errLeft = errors.New("left")
 
-// Salvage reads all segments that are there, and the head, or the one that this process knew.
+// Salvage reads all segments that are there, and the head, or the one that this process knew:
+// the head first, so that what comes to a segment meanwhile is in one of the two.
 func (l *repoLog) Salvage(ctx context.Context, after uint64) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		if err := l.salvage(ctx, after, yield); err != nil && !errors.Is(err, errLeft) {
@@ -224,6 +227,11 @@ func (l *repoLog) Salvage(ctx context.Context, after uint64) iter.Seq2[storage.R
 }
 
 func (l *repoLog) salvage(ctx context.Context, after uint64, yield func(storage.Record, error) bool) error {
+	h, err := l.bestHead(ctx)
+	if err != nil {
+		return err
+	}
+
 	segments, err := l.listSegments(ctx)
 	if err != nil {
 		return err
@@ -254,42 +262,40 @@ func (l *repoLog) salvage(ctx context.Context, after uint64, yield func(storage.
 		}
 	}
 
-	h, err := l.bestHead(ctx)
-	if err != nil || h == nil {
-		return err
+	if h == nil {
+		return nil
 	}
 
 	return show(h.Batches)
 }
 
 // bestHead is the head, or if that cannot be read the one that this process knew; nil if it
-// knew none.
+// knew none. Replace replaces the one that was there.
 func (l *repoLog) bestHead(ctx context.Context) (*head, error) {
-	h, err := l.readHead(ctx)
+	h, etag, err := l.readHead(ctx)
 	if isNotExist(err) || errors.Is(err, storage.ErrDamaged) {
 		known, _ := l.b.lost.Load(l.prefix)
 		h, _ = known.(*head)
-
-		return h, nil
+		err = nil
 	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.salvaged = seenHead{head: cmp.Or(h, &head{}), etag: etag}
 
 	return h, err
 }
 
 // Replace writes the state twice, since a head names two checkpoints, and then a head that
-// names nothing else, in place of the one that is there, or of none.
+// names nothing else, in place of the one that Salvage has found, or of none.
 func (l *repoLog) Replace(ctx context.Context, seq uint64, state, _ func(io.Writer) error) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 
-	base := seenHead{head: &head{}}
-
-	now, err := l.b.client.head(ctx, l.headKey())
-	if err == nil {
-		base.etag = now.etag
-	} else if !isNotExist(err) {
-		return err
-	}
+	l.mu.Lock()
+	base := l.salvaged
+	l.mu.Unlock()
 
 	var body bytes.Buffer
 	if err := state(&body); err != nil {

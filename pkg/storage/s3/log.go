@@ -28,8 +28,9 @@ type repoLog struct {
 
 	checks rounds.Rounds // looks at the head
 
-	mu   sync.Mutex // guards seen
-	seen seenHead
+	mu       sync.Mutex // guards all below
+	seen     seenHead
+	salvaged seenHead // what Salvage has read last; its ETag is "" if there was none
 }
 
 // seenHead is a head, and when it was the present one.
