@@ -232,7 +232,7 @@ func quarantineKey(at time.Time, key string) string {
 func splitQuarantineKey(key string) (RepoName, digest.Digest, bool) {
 	_, key, _ = strings.Cut(strings.TrimPrefix(key, quarantinePrefix), "/")
 
-	if blob, place, ok := strings.Cut(key, "/blobs/"); ok { // what a bucket has may have a place
+	if blob, place, ok := cutLast(key, "/blobs/"); ok { // what a bucket has may have a place
 		if parts := strings.SplitN(place, "/", 3); len(parts) > 1 {
 			key = blob + "/blobs/" + parts[0] + "/" + strings.TrimRight(parts[1], ".")
 		}

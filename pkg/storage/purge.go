@@ -57,15 +57,24 @@ func (s *Store) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, op
 
 	done.Others = append(done.Others, holding...)
 
-	return done, errors.Join(s.erase(ctx, done.Blobs), s.purgeQuarantine(ctx, done.Repos, append(done.Blobs, dgst)))
+	return done, errors.Join(s.erase(ctx, done.Blobs), s.purgeQuarantine(ctx, func(name RepoName, of digest.Digest) bool {
+		return opts.covers(name, of, done.Repos, dgst) || slices.Contains(done.Repos, name) && slices.Contains(done.Blobs, of)
+	}))
 }
 
-// quarantined yields what repairs have put aside of blobs of repositories.
-func (s *Store) quarantined(ctx context.Context, repos []RepoName, dgsts []digest.Digest) iter.Seq2[string, error] {
+// covers says whether what was put aside of a repository is what a purge of dgst from repos
+// is about. It may have been all that the repository had, and of what repositories share it is
+// there but once.
+func (o PurgeOptions) covers(name RepoName, of digest.Digest, repos []RepoName, dgst digest.Digest) bool {
+	return of == dgst && (o.Everywhere || slices.Contains(repos, name))
+}
+
+// quarantined yields those of the blobs that repairs have put aside that are wanted.
+func (s *Store) quarantined(ctx context.Context, wanted func(RepoName, digest.Digest) bool) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for info, err := range s.driver.List(ctx, quarantinePrefix, "") {
 			name, dgst, ok := splitQuarantineKey(info.Key)
-			if err == nil && !(ok && slices.Contains(repos, name) && slices.Contains(dgsts, dgst)) {
+			if err == nil && !(ok && wanted(name, dgst)) {
 				continue
 			}
 
@@ -77,8 +86,8 @@ func (s *Store) quarantined(ctx context.Context, repos []RepoName, dgsts []diges
 }
 
 // purgeQuarantine removes what repairs have put aside of blobs.
-func (s *Store) purgeQuarantine(ctx context.Context, repos []RepoName, dgsts []digest.Digest) error {
-	for key, err := range s.quarantined(ctx, repos, dgsts) {
+func (s *Store) purgeQuarantine(ctx context.Context, wanted func(RepoName, digest.Digest) bool) error {
+	for key, err := range s.quarantined(ctx, wanted) {
 		if err == nil {
 			err = s.driver.Delete(ctx, key)
 		}
@@ -130,7 +139,7 @@ func (s *Store) mayPurge(ctx context.Context, repos []RepoName, dgst digest.Dige
 		err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
 			st := r.visible.Load()
 
-			if i == 0 && !s.isThere(ctx, r, st, dgst) {
+			if i == 0 && !s.isThere(ctx, r, st, dgst, opts) {
 				return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
 			}
 
@@ -151,7 +160,7 @@ func (s *Store) mayPurge(ctx context.Context, repos []RepoName, dgst digest.Dige
 
 // isThere says whether anything of a digest is in r: a record, one of what was deleted, or
 // bytes.
-func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst digest.Digest) bool {
+func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst digest.Digest, opts PurgeOptions) bool {
 	if st.needs(dgst) {
 		return true
 	}
@@ -160,7 +169,9 @@ func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst dige
 		return true
 	}
 
-	for _, err := range s.quarantined(ctx, []RepoName{r.name}, []digest.Digest{dgst}) {
+	covered := func(name RepoName, of digest.Digest) bool { return opts.covers(name, of, []RepoName{r.name}, dgst) }
+
+	for _, err := range s.quarantined(ctx, covered) {
 		return err == nil
 	}
 

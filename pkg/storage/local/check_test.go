@@ -416,6 +416,33 @@ func TestPurgeQuarantine(t *testing.T) {
 	c.equal(len(c.quarantined()), 0, "files in the quarantine after a purge")
 }
 
+// Everywhere is also where nothing is left but what was put aside, whatever the repository's name.
+func TestPurgeQuarantineEverywhere(t *testing.T) {
+	c := newCheckedRoot(t)
+	serve(t, c.dir, func(w *storagetest.World) { w.Push("c/blobs/d", "v1", "only") })
+
+	only := digest.FromString("only")
+	c.flip(c.blob("c/blobs/d", only), 0)
+	c.flip(c.blob("a", c.layer), 0)
+	c.flip(c.blob("b", c.layer), 0)
+	c.check(storage.CheckOptions{Repair: true})
+	c.equal(len(c.quarantined()), 3, "files in the quarantine")
+
+	purge := func(repo storage.RepoName, dgst digest.Digest, opts storage.PurgeOptions) {
+		serve(t, c.dir, func(w *storagetest.World) {
+			_, err := w.Store.Purge(t.Context(), repo, dgst, opts, "")
+			w.NoError(err, "purge")
+		})
+	}
+
+	purge("c/blobs/d", only, storage.PurgeOptions{Force: true})
+	c.equal(len(c.quarantined()), 2, "files in the quarantine after a purge")
+	purge("a", c.layer, storage.PurgeOptions{Force: true})
+	c.equal(len(c.quarantined()), 1, "after one of a repository that shared its layer")
+	purge("a", c.layer, storage.PurgeOptions{Everywhere: true})
+	c.equal(len(c.quarantined()), 0, "after one of all repositories")
+}
+
 func (c *checkedRoot) quarantined() []string {
 	var names []string
 
