@@ -23,6 +23,20 @@ type doubt struct {
 // maxVouched bounds the memory of a doubt. What is forgotten is read once more.
 const maxVouched = 1 << 16
 
+// AlwaysSyncer is a Driver whose Sync may be set to do nothing. SyncAlways flushes all the same.
+type AlwaysSyncer interface {
+	SyncAlways(ctx context.Context) error
+}
+
+// syncAlways flushes, whatever the settings are.
+func (d *durability) syncAlways(ctx context.Context) error {
+	if syncer, ok := d.driver.(AlwaysSyncer); ok {
+		return syncer.SyncAlways(ctx)
+	}
+
+	return d.driver.Sync(ctx)
+}
+
 // beginDoubt finds out how the process before has ended. That this one may not end well is on
 // disk before it writes anything.
 func (d *durability) beginDoubt(ctx context.Context) error {
@@ -38,7 +52,7 @@ func (d *durability) beginDoubt(ctx context.Context) error {
 	}
 
 	if err == nil {
-		err = d.driver.Sync(ctx)
+		err = d.syncAlways(ctx)
 	}
 
 	if err != nil {
@@ -52,6 +66,12 @@ func (d *durability) beginDoubt(ctx context.Context) error {
 func (d *durability) ended(ctx context.Context) error {
 	if d.remote || d.doubt.Load() != nil || !d.allSettled() {
 		return nil
+	}
+
+	if _, ok := d.driver.(AlwaysSyncer); ok { // what was settled may be in memory only
+		if err := d.syncAlways(ctx); err != nil {
+			return fmt.Errorf("flush to disk: %w", err)
+		}
 	}
 
 	if _, err := d.driver.Put(ctx, allFlushed, nil); err != nil {

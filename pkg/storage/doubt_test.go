@@ -137,6 +137,37 @@ func TestDoubtEnds(t *testing.T) {
 	})
 }
 
+// uncommitted is a root whose Sync is set to do nothing.
+type uncommitted struct{ storage.Driver }
+
+func (u uncommitted) Sync(context.Context) error { return nil }
+
+func (u uncommitted) SyncAlways(ctx context.Context) error { return u.Driver.Sync(ctx) }
+
+// TestHollowBlobUncommitted: where nothing is flushed, what a process says at its end is true
+// all the same, and does not outlive the next one's beginning.
+func TestHollowBlobUncommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := storagetest.NewMemory()
+		w := openProcess(t, uncommitted{memory.Driver()})
+		time.Sleep(time.Minute) // a new root is in doubt, until that has been looked at
+		w.Blob("a", "first")
+		mustClose(w)
+		memory.CrashHollow()
+
+		w = openProcess(t, uncommitted{memory.Driver()})
+		w.Equal(w.Pull("a", digestOf("first")), "first", "what was there at a good end")
+		w.Blob("a", "second")
+		memory.CrashHollow()
+		kill(w)
+
+		w = openProcess(t, uncommitted{unwalked{memory.Driver()}})
+		w.Is(w.Stat("a", digestOf("second")), storage.ErrBlobUnknown, "what was not flushed")
+		w.NoError(w.Stat("a", digestOf("first")), "what was")
+		mustClose(w)
+	})
+}
+
 // TestKilledProcess: what a process had that was killed is there, and has to be read once.
 func TestKilledProcess(t *testing.T) {
 	memory := storagetest.NewMemory()

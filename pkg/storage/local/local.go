@@ -160,6 +160,9 @@ func (r *Root) Sync(context.Context) error {
 	return r.flush.sync()
 }
 
+// SyncAlways implements storage.AlwaysSyncer.
+func (r *Root) SyncAlways(context.Context) error { return r.flush.sync() }
+
 // file returns the path of a key.
 func (r *Root) file(key string) (string, error) {
 	if !fs.ValidPath(key) || key == "." || strings.ContainsRune(key, 0) {
