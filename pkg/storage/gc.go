@@ -181,7 +181,9 @@ func (s *Store) collectRest(ctx context.Context, needed *needs, work *strides) (
 		return s.collectBucket(ctx, needed)
 	}
 
-	return s.collectStrays(ctx, work)
+	done, err := s.collectStrays(ctx, work)
+
+	return done, errors.Join(err, s.dropMarks(ctx))
 }
 
 // collectRepo does what can be done in one repository by itself. In a bucket it notes what

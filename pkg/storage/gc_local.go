@@ -270,6 +270,48 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 	})
 }
 
+// dropMarks forgets that blobs were damaged that nothing needs any more, and of which nothing
+// is there: the bytes were put aside, or removed.
+func (s *Store) dropMarks(ctx context.Context) error {
+	var failed []error
+
+	for key := range s.durability.damaged.Range {
+		name, dgst, ok := SplitBlobKey(key.(string)) //nolint:forcetypeassert // we put it
+		if !ok {
+			continue
+		}
+
+		err := s.repos.background(ctx, name, s.repos.now(), func(r *repository) error { return s.dropMark(ctx, r, dgst) })
+		if err != nil {
+			failed = append(failed, fmt.Errorf("look for the damaged %s@%s: %w", name, dgst, err))
+		}
+	}
+
+	return errors.Join(failed...)
+}
+
+// dropMark forgets a mark, unless somebody counts on the blob, or pushes it.
+func (s *Store) dropMark(ctx context.Context, r *repository, dgst digest.Digest) error {
+	key := BlobKey(r.name, dgst)
+
+	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
+	if !ok {
+		return nil
+	}
+	defer spare()
+
+	if r.isKept() || r.visible.Load().needs(dgst) {
+		return nil
+	}
+
+	_, err := s.driver.Stat(ctx, key)
+	if isNotExist(err) {
+		err = s.durability.healed(ctx, key)
+	}
+
+	return err
+}
+
 // dropUploads drops the uploads that have stood still for long.
 func (s *Store) dropUploads(ctx context.Context, r *repository, done *Collected) error {
 	idle := max(uploadIdle, s.opts.GC.Delay)

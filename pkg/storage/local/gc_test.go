@@ -126,6 +126,36 @@ func TestCollectBlobs(t *testing.T) {
 	w.Equal(w.Pull("a", loose), "loose", "pulled again")
 }
 
+// TestCollectMark: that a blob was damaged, whose bytes were put aside, is known for as long as
+// something needs the blob.
+func TestCollectMark(t *testing.T) {
+	w := openGarbage(t)
+	layer := w.Push("a", "x", "layer").Blobs[1]
+	mark := filepath.Join(w.dir, "_damaged", storage.BlobKey("a", layer))
+
+	w.Overwrite("a", layer, "wrong")
+
+	report, err := w.Store.Check(t.Context(), storage.CheckOptions{Repair: true}, func(storage.CheckProgress) {})
+	w.NoError(err, "check")
+	w.Equal(report.Problems, 1, "problems that are left")
+	w.True(!w.exists("a", layer), "the bytes were put aside")
+
+	w.wait(undelete + delay)
+	w.collect()
+
+	_, err = os.Stat(mark)
+	w.NoError(err, "the mark of what an image needs")
+
+	w.NoError(w.Delete("a", w.MustGet("a", "x").Digest.String(), storage.Precondition{}), "delete")
+	w.wait(undelete + delay)
+	w.collect() // and forget
+	w.wait(undelete + delay)
+	w.collect()
+
+	_, err = os.Stat(mark)
+	w.Is(err, fs.ErrNotExist, "the mark of what nothing needs")
+}
+
 // TestCollectImage: a deleted image stays for as long as it can be brought back; of the
 // repository nothing is left.
 func TestCollectImage(t *testing.T) {
