@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
@@ -25,6 +26,13 @@ type scripted struct {
 
 	collect func(ctx context.Context) (storage.Collected, error)
 	purge   func(repo storage.RepoName, dgst digest.Digest, opts storage.PurgeOptions, who string) (storage.Purged, error)
+	check   func(ctx context.Context, tell func(storage.CheckProgress)) (storage.CheckReport, error)
+}
+
+func (s scripted) Check(
+	ctx context.Context, _ storage.CheckOptions, tell func(storage.CheckProgress),
+) (storage.CheckReport, error) {
+	return s.check(ctx, tell)
 }
 
 func (s scripted) Collect(ctx context.Context) (storage.Collected, error) { return s.collect(ctx) }
@@ -106,6 +114,23 @@ func TestSocket(t *testing.T) {
 			So(err, ShouldWrap, storage.ErrDamaged)
 			So(errors.Is(err, storage.ErrBlobUnknown), ShouldBeFalse)
 			So(err.Error(), ShouldEqual, failure.Error())
+		})
+
+		Convey("a command that was stopped ends it, too, as soon as that is known", func() {
+			server.patience = 50 * time.Millisecond
+			ended := make(chan struct{})
+			store.check = func(ctx context.Context, tell func(storage.CheckProgress)) (storage.CheckReport, error) {
+				defer close(ended)
+
+				for ctx.Err() == nil { // more than a socket takes
+					tell(storage.CheckProgress{At: strings.Repeat("a", 1<<16)})
+				}
+
+				return storage.CheckReport{}, ctx.Err()
+			}
+
+			_, err := client.Check(t.Context(), storage.CheckOptions{}, func(storage.CheckProgress) { <-ended })
+			So(err, ShouldNotBeNil)
 		})
 
 		Convey("a command that is left ends what it has asked for", func() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -18,6 +19,8 @@ type Server struct {
 	cancel context.CancelFunc // ends the calls under way
 	served chan error
 	log    zerolog.Logger
+
+	patience time.Duration // lineWait but in tests
 }
 
 // Listen begins to answer, on the socket in root, from store. A socket that another process
@@ -29,7 +32,7 @@ func Listen(ctx context.Context, root string, store Store, log zerolog.Logger) (
 	}
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{socket: socket, cancel: cancel, served: make(chan error, 1), log: log}
+	s := &Server{socket: socket, cancel: cancel, served: make(chan error, 1), log: log, patience: lineWait}
 	s.http = &http.Server{ //nolint:gosec // who may connect may do worse than to send headers slowly
 		Handler:     s.handler(store),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -78,7 +81,7 @@ func (s *Server) handler(store Store) http.Handler {
 		mux.HandleFunc("POST "+route.path(), func(w http.ResponseWriter, r *http.Request) {
 			s.log.Info().Str("call", route.path()).Msg("a command asks")
 
-			lines := &lineWriter{to: w}
+			lines := &lineWriter{to: w, patience: s.patience}
 			result, err := route.answer(r.Context(), store, json.NewDecoder(r.Body), lines)
 
 			if lines.begun {

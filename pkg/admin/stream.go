@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // streamed is a call that takes long, and tells how far it is: its answer is lines of JSON,
@@ -37,11 +38,16 @@ func (c streamed[A, P, R]) answer(ctx context.Context, store Store, args *json.D
 	return c.do(ctx, store, decoded, func(p P) { lines.write(map[string]any{"progress": p}) })
 }
 
+// lineWait is for how long a client may take nothing, as one that was stopped: the call may
+// hold locks meanwhile, which others wait for.
+const lineWait = 10 * time.Second
+
 // lineWriter writes lines of an answer. What cannot be written nobody hears of: the client
-// has gone, and that ends the call.
+// has gone, or takes nothing, and that ends the call.
 type lineWriter struct {
-	to    http.ResponseWriter
-	begun bool
+	to       http.ResponseWriter
+	patience time.Duration
+	begun    bool
 
 	mu sync.Mutex // one line at a time
 }
@@ -56,8 +62,9 @@ func (w *lineWriter) write(v any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	if json.NewEncoder(w.to).Encode(v) == nil {
-		_ = http.NewResponseController(w.to).Flush()
+	conn := http.NewResponseController(w.to)
+	if conn.SetWriteDeadline(time.Now().Add(w.patience)) == nil && json.NewEncoder(w.to).Encode(v) == nil {
+		_ = conn.Flush()
 	}
 }
 
