@@ -150,7 +150,7 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 
 	size, at, known := st.lookup(dgst)
 	if info := (Info{Key: placedKey(r.name, dgst, at), Size: size}); known && at != "" {
-		return info, s.checkSize(ctx, r, st, dgst, size)
+		return info, s.checkSize(ctx, r, st, dgst, info)
 	}
 
 	info, err := s.find(ctx, r, st, dgst)
@@ -158,7 +158,7 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 		return Info{}, blobError(dgst, err)
 	}
 
-	if err := s.checkSize(ctx, r, st, dgst, info.Size); err != nil || known {
+	if err := s.checkSize(ctx, r, st, dgst, info); err != nil || known {
 		return info, err
 	}
 
@@ -188,7 +188,7 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 		return nil, blobError(dgst, err)
 	}
 
-	if err := s.checkSize(ctx, r, st, dgst, object.Size); err != nil {
+	if err := s.checkSize(ctx, r, st, dgst, Info{Key: key, Size: object.Size}); err != nil {
 		return nil, errors.Join(err, object.Close())
 	}
 
@@ -259,7 +259,8 @@ func (s *Store) openKept(ctx context.Context, r *repository, dgst digest.Digest,
 //
 // Errors: ErrBlobUnknown, ErrDamaged.
 func (s *Store) readKept(ctx context.Context, r *repository, dgst digest.Digest) ([]byte, error) {
-	if kept, ok := s.bodies.get(dgst); ok && !s.durability.isDamaged(BlobKey(r.name, dgst)) {
+	_, at, _ := r.visible.Load().lookup(dgst)
+	if kept, ok := s.bodies.get(dgst); ok && !s.durability.isDamaged(placedKey(r.name, dgst, at)) {
 		return kept, nil
 	}
 
@@ -312,14 +313,12 @@ func blobError(dgst digest.Digest, err error) error {
 // the blob is marked, until the same digest is pushed again.
 //
 // Errors: ErrDamaged.
-func (s *Store) checkSize(ctx context.Context, r *repository, st *state, dgst digest.Digest, size int64) error {
-	key := BlobKey(r.name, dgst)
-
-	if want, _, known := st.lookup(dgst); known && want != size {
-		s.durability.markDamaged(ctx, key, fmt.Sprintf("it is %d bytes long, not %d", size, want))
+func (s *Store) checkSize(ctx context.Context, r *repository, st *state, dgst digest.Digest, info Info) error {
+	if want, _, known := st.lookup(dgst); known && want != info.Size {
+		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), fmt.Sprintf("it is %d bytes long, not %d", info.Size, want))
 	}
 
-	if s.durability.isDamaged(key) {
+	if s.durability.isDamaged(info.Key) {
 		return fmt.Errorf("%w: blob %s", ErrDamaged, dgst)
 	}
 

@@ -56,16 +56,8 @@ func (c *check) checkStone(ctx context.Context, pool PoolLister, dgst digest.Dig
 
 func (p Pooled) spot() spot { return spot{p.Repo, p.Place} }
 
-// placed is the engine's key of an object with bytes. Any repository's leads to those that
-// are shared.
-func (p Pooled) placed() string {
-	repo := p.Repo
-	if repo == "" {
-		repo = "any"
-	}
-
-	return placedKey(repo, p.Digest, p.Place)
-}
+// placed is the engine's key of an object with bytes.
+func (p Pooled) placed() string { return p.spot().key(p.Digest) }
 
 func (c *check) checkPooled(ctx context.Context, pool PoolLister, object Pooled) error {
 	if !object.Known {
@@ -120,29 +112,32 @@ func (c *check) unmark(ctx context.Context, object Pooled) error {
 	return nil
 }
 
-// damagedPooled marks an object for all replicas, and tells of it.
+// damagedPooled marks what is damaged for all replicas, if requests are led there, and tells
+// of it.
 func (c *check) damagedPooled(ctx context.Context, pool PoolLister, object Pooled) error {
-	holders, needed, err := c.holders(ctx, object)
+	use, err := c.useOf(ctx, object)
 	if err != nil {
 		return err
 	}
 
-	if err := c.store.durability.mark(ctx, object.Digest, object.spot()); err != nil {
-		return err
+	for _, at := range use.led {
+		if err := c.store.durability.mark(ctx, object.Digest, at); err != nil {
+			return err
+		}
 	}
 
 	c.store.bodies.forget(object.Digest)
 
 	f := Finding{
 		Severity: Notice, Kind: kindBlobDamaged, Repo: object.Repo, Key: object.Key, Digest: object.Digest,
-		Text: fmt.Sprintf("%s is damaged; it is held by %v", object.Key, holders),
+		Text: fmt.Sprintf("%s is damaged; it is held by %v", object.Key, use.holders),
 	}
-	if needed {
+	if use.needed {
 		f.Severity = Problem
 	}
 
 	if c.opts.Repair {
-		if err := c.replacePooled(ctx, pool, object, holders, &f); err != nil {
+		if err := c.replacePooled(ctx, pool, object, use, &f); err != nil {
 			return err
 		}
 	}
@@ -152,53 +147,102 @@ func (c *check) damagedPooled(ctx context.Context, pool PoolLister, object Poole
 	return nil
 }
 
-// holders are the repositories that hold an object, and whether one of them needs it.
-func (c *check) holders(ctx context.Context, object Pooled) (holders []RepoName, needed bool, err error) {
-	if object.Repo != "" {
-		holders = []RepoName{object.Repo}
-	} else if holders, err = c.store.holding(ctx, object.Digest); err != nil {
-		return nil, false, err
-	}
-
-	for _, name := range holders {
-		err := c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) error {
-			needed = needed || r.visible.Load().needs(object.Digest)
-
-			return nil
-		})
-		if ctx.Err() != nil {
-			return nil, false, ctx.Err()
-		}
-
-		needed = needed || err != nil // who knows
-	}
-
-	return holders, needed, nil
+// pooledUse is what an object is there for.
+type pooledUse struct {
+	holders []RepoName
+	needed  bool   // by one of them, where requests are led to the object
+	led     []spot // places from which they are, each once
 }
 
-// replacePooled puts an object aside, and brings right bytes in its place, if a repository
-// has them.
-func (c *check) replacePooled(ctx context.Context, pool PoolLister, object Pooled, holders []RepoName, f *Finding) error {
-	key := object.placed()
-	if object.Repo == "" && len(holders) > 0 { // so that zot purge finds it
-		key = placedKey(holders[0], object.Digest, object.Place)
+// useOf finds out what an object is there for. Whoever shall hold what all share, and nobody
+// does, is led there.
+func (c *check) useOf(ctx context.Context, object Pooled) (use pooledUse, err error) {
+	if object.Repo != "" {
+		use.holders = []RepoName{object.Repo}
+	} else if use.holders, err = c.store.holding(ctx, object.Digest); err != nil {
+		return use, err
 	}
 
-	f.Quarantined = quarantineKey(c.begun, key)
-
-	finish, err := c.setAside(ctx, key, f.Quarantined)
-	if err == nil {
-		err = finish()
+	if len(use.holders) == 0 {
+		use.led = []spot{object.spot()}
 	}
 
-	if err != nil {
-		return err
+	for _, name := range use.holders {
+		at, isLed, needed := object.spot(), true, true // if its repository cannot be loaded, who knows
+
+		err := c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) (err error) {
+			needed = r.visible.Load().needs(object.Digest)
+			at, isLed, err = c.ledTo(ctx, r, object)
+
+			return err
+		})
+		if ctx.Err() != nil {
+			return use, ctx.Err()
+		}
+
+		if err != nil {
+			at, isLed = object.spot(), true
+		}
+
+		use.needed = use.needed || isLed && needed
+
+		if isLed && !slices.Contains(use.led, at) {
+			use.led = append(use.led, at)
+		}
 	}
 
-	if f.Severity == Notice {
+	return use, nil
+}
+
+// ledTo says whether requests to r for a blob are led to an object, and from which place: that
+// is another one where nothing is at the place that the state names, since the driver looks
+// elsewhere then.
+func (c *check) ledTo(ctx context.Context, r *repository, object Pooled) (from spot, ok bool, err error) {
+	st := r.visible.Load()
+
+	_, at, _ := st.lookup(object.Digest)
+	if at == object.Place {
+		return object.spot(), true, nil
+	}
+
+	from = object.spot()
+
+	if at != "" {
+		from = c.spotOf(r.name, object.Digest, at)
+		if gone, err := c.store.durability.isGone(ctx, object.Digest, from); !gone || err != nil {
+			return spot{}, false, err
+		}
+	}
+
+	info, err := c.store.find(ctx, r, st, object.Digest)
+	if isNotExist(err) {
+		return spot{}, false, nil
+	}
+
+	return from, placeOf(BlobKey(r.name, object.Digest), info.Key) == object.Place, err
+}
+
+// replacePooled brings right bytes in the place of an object, if a repository has them; what
+// was there is put aside. Else it stays: it is marked, and a push may heal it at any moment.
+// What requests are not led to no push heals, and it goes.
+func (c *check) replacePooled(ctx context.Context, pool PoolLister, object Pooled, use pooledUse, f *Finding) error {
+	if len(use.led) == 0 {
+		finish, err := c.pooledAside(ctx, object, use, f)
+		if err == nil {
+			err = finish()
+		}
+
+		if err != nil {
+			return err
+		}
+
 		f.Mended = true
 
 		return c.store.durability.unmark(ctx, object.Digest, object.spot())
+	}
+
+	if f.Severity == Notice {
+		return nil
 	}
 
 	twin, err := c.twinOfPooled(ctx, object)
@@ -212,13 +256,35 @@ func (c *check) replacePooled(ctx context.Context, pool PoolLister, object Poole
 		return nil
 	}
 
+	if _, err := c.pooledAside(ctx, object, use, f); err != nil {
+		return err
+	}
+
 	if err := pool.PutBack(ctx, twin, object.Key); err != nil {
 		return err
 	}
 
 	f.Mended, f.Remedy = true, "its bytes are those of "+twin
 
-	return c.store.durability.unmark(ctx, object.Digest, object.spot())
+	for _, at := range use.led {
+		if err := c.store.durability.unmark(ctx, object.Digest, at); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// pooledAside copies an object to the quarantine.
+func (c *check) pooledAside(ctx context.Context, object Pooled, use pooledUse, f *Finding) (finish func() error, err error) {
+	key := object.placed()
+	if object.Repo == "" && len(use.holders) > 0 { // so that zot purge finds it
+		key = placedKey(use.holders[0], object.Digest, object.Place)
+	}
+
+	f.Quarantined = quarantineKey(c.begun, key)
+
+	return c.setAside(ctx, key, f.Quarantined)
 }
 
 // twinOfPooled finds an object with the right bytes; "" if there is none.
@@ -245,117 +311,4 @@ func (c *check) twinOfPooled(ctx context.Context, object Pooled) (string, error)
 	}
 
 	return "", ctx.Err()
-}
-
-// checkPlaced looks whether what the state of a repository in a bucket needs is where it
-// says. The driver looks elsewhere, too.
-func (c *check) checkPlaced(ctx context.Context, name RepoName, st *state) error {
-	var needed []digest.Digest
-
-	st.manifests.Scan(func(dgst digest.Digest, _ *ManifestRecord) bool {
-		needed = append(needed, dgst)
-
-		return true
-	})
-	st.refs.Scan(func(dgst digest.Digest, named ref) bool {
-		if _, isManifest := st.manifests.Get(dgst); named.size >= 0 && !isManifest {
-			needed = append(needed, dgst)
-		}
-
-		return true
-	})
-
-	missing := make([]bool, len(needed))
-
-	err := c.store.each(len(needed), func(i int) (err error) {
-		missing[i], err = c.isMissing(ctx, name, st, needed[i])
-
-		return err
-	})
-	if err != nil {
-		return err
-	}
-
-	for i, dgst := range needed {
-		if missing[i] {
-			if err := c.confirmMissing(ctx, name, st, dgst); err != nil {
-				return err
-			}
-		}
-	}
-
-	return nil
-}
-
-// isMissing says whether the bytes of a blob are not there, or are too short or long.
-func (c *check) isMissing(ctx context.Context, name RepoName, st *state, dgst digest.Digest) (bool, error) {
-	size, at, _ := st.lookup(dgst)
-
-	info, err := c.store.driver.Stat(ctx, placedKey(name, dgst, at))
-	if isNotExist(err) && at != "" {
-		info, err = c.store.driver.Stat(ctx, BlobKey(name, dgst))
-	}
-
-	if isNotExist(err) {
-		return true, nil
-	}
-
-	return err == nil && size >= 0 && info.Size != size, err
-}
-
-// confirmMissing looks again, between two looks at the state: what is needed at the same
-// place before and after was needed meanwhile, since no place is used twice.
-func (c *check) confirmMissing(ctx context.Context, name RepoName, before *state, dgst digest.Digest) error {
-	for range maxLooks {
-		var now *state
-
-		err := c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) error {
-			now = r.visible.Load()
-
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-
-		_, was, _ := before.lookup(dgst)
-
-		_, at, known := now.lookup(dgst)
-		if !known {
-			return nil
-		}
-
-		if at == was {
-			c.report(Finding{
-				Severity: Problem, Kind: kindBlobMissing, Repo: name, Key: BlobKey(name, dgst), Digest: dgst,
-				Text: fmt.Sprintf("%s@%s is not there, or not whole", name, dgst), Remedy: "a push of the same digest heals it",
-			})
-
-			if at == "" { // it is looked for each time
-				return nil
-			}
-
-			return c.store.durability.mark(ctx, dgst, c.spotOf(name, dgst, at))
-		}
-
-		gone, err := c.isMissing(ctx, name, now, dgst)
-		if err != nil || !gone {
-			return err
-		}
-
-		before = now
-	}
-
-	return nil
-}
-
-// spotOf says whether a place is a repository's own.
-func (c *check) spotOf(name RepoName, dgst digest.Digest, at string) spot {
-	if pool, ok := c.store.driver.(Pool); ok {
-		if _, own := pool.Number(placedKey(name, dgst, at)); !own {
-			name = ""
-		}
-	}
-
-	return spot{name, at}
 }

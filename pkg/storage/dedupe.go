@@ -78,8 +78,10 @@ func (s *Store) settleRemote(
 		dst = placedKey(r.name, dgst, at)
 		s.bodies.forget(dgst)
 
-		if marked := s.durability.marks.of(r.name, dgst); len(marked) > 0 {
-			return s.healMarked(ctx, r, dgst, marked[0], session)
+		if marked, ok, err := s.markedFor(ctx, r, dgst); err != nil {
+			return "", err
+		} else if ok {
+			return s.healMarked(ctx, r, dgst, marked, session)
 		}
 	} else if session.body == nil { // few bytes are sent sooner than found
 		if placed := s.linkKnown(ctx, dgst, key, session.up.Size()); placed != "" {
@@ -96,8 +98,32 @@ func (s *Store) settleRemote(
 	return placed, s.arrived(ctx, dgst, key, session.epoch)
 }
 
+// markedFor finds the marked place that a push to r heals: the one that r has the blob at, or
+// if it has none the one that all share.
+func (s *Store) markedFor(ctx context.Context, r *repository, dgst digest.Digest) (marked spot, ok bool, err error) {
+	st := r.visible.Load()
+
+	_, at, _ := st.lookup(dgst)
+	if at == "" {
+		info, err := s.find(ctx, r, st, dgst)
+		if err != nil && !isNotExist(err) {
+			return spot{}, false, blobError(dgst, err)
+		}
+
+		at = placeOf(BlobKey(r.name, dgst), info.Key)
+	}
+
+	for _, one := range slices.Backward(s.durability.marks.of(r.name, dgst)) {
+		if at == one.place || at == "" && one.repo == "" {
+			return one, true, nil
+		}
+	}
+
+	return spot{}, false, nil
+}
+
 // healMarked replaces bytes that a check has found damaged, whoever holds them, and then has
-// r hold them. Of several places one is healed by one push.
+// r hold them.
 func (s *Store) healMarked(
 	ctx context.Context, r *repository, dgst digest.Digest, at spot, session *session,
 ) (placed string, err error) {

@@ -264,9 +264,14 @@ func (d *durability) persistDamage(ctx context.Context, key, why string) {
 // noticing. If nobody has, the next read marks it again.
 const damagedFor = 10 * time.Second
 
+// isDamaged says whether what is at a key must not be served. In a bucket that depends on
+// the place; where the key has none, any place of the blob that is marked counts.
 func (d *durability) isDamaged(key string) bool {
 	if d.remote {
-		if repo, dgst, ok := SplitBlobKey(key); ok && len(d.marks.of(repo, dgst)) > 0 {
+		var at string
+
+		key, at = splitPlacedKey(key)
+		if d.marks.hit(key, at) {
 			return true
 		}
 	}

@@ -1,5 +1,11 @@
 package storage
 
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+)
+
 // Guard returns cache as the engine uses it.
 func Guard(cache Cache, opts Options) Cache { return newGuardedCache(cache, opts) }
 
@@ -16,3 +22,19 @@ func (s *Store) LimitPullNews(n int) { s.pulls.limit = n }
 
 // SetDryRun changes whether retention only says what it would do. No run is under way.
 func (s *Store) SetDryRun(dry bool) { s.opts.GC.Retention.DryRun = dry }
+
+// Mark marks a place that all repositories share, Unmark ends that, ReadMarks lists what all
+// replicas have marked, and IsMarked says what this one knows.
+func (s *Store) Mark(ctx context.Context, dgst digest.Digest, place string) error {
+	return s.durability.mark(ctx, dgst, spot{place: place})
+}
+
+func (s *Store) Unmark(ctx context.Context, dgst digest.Digest, place string) error {
+	return s.durability.unmark(ctx, dgst, spot{place: place})
+}
+
+func (s *Store) ReadMarks(ctx context.Context) error { return s.durability.readMarks(ctx) }
+
+func (s *Store) IsMarked(dgst digest.Digest, place string) bool {
+	return s.durability.marks.has(dgst, spot{place: place})
+}

@@ -38,6 +38,21 @@ func placedKey(repo RepoName, dgst digest.Digest, at string) string {
 	return BlobKey(repo, dgst) + "/" + at
 }
 
+// splitPlacedKey is the inverse of placedKey, by the key of the blob.
+func splitPlacedKey(key string) (blobKey, at string) {
+	repo, rest, ok := cutLast(key, "/blobs/")
+	if !ok {
+		return key, ""
+	}
+
+	parts := strings.SplitN(rest, "/", 3)
+	if len(parts) < 3 {
+		return key, ""
+	}
+
+	return repo + "/blobs/" + parts[0] + "/" + parts[1], parts[2]
+}
+
 // placeOf is the place that a driver has named for the object at key, "" if none.
 func placeOf(key, placed string) string {
 	at, ok := strings.CutPrefix(placed, key+"/")

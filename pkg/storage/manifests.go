@@ -344,7 +344,7 @@ func (s *Store) decidePut(r *repository, pending *state, record *ManifestRecord,
 
 // recheckNamed says whether what checkNamed has seen is still there.
 func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestRecord) error {
-	if s.durability.isDamaged(BlobKey(r.name, record.Digest)) {
+	if s.durability.isDamaged(placedKey(r.name, record.Digest, record.At)) {
 		return fmt.Errorf("%w: manifest %s", ErrDamaged, record.Digest)
 	}
 
@@ -352,7 +352,7 @@ func (s *Store) recheckNamed(r *repository, pending *state, record *ManifestReco
 
 	for _, blob := range record.Blobs {
 		gone := pending.hiddenSince(blob) || pending.sweptSince(blob.Digest, blob.seen)
-		if blob.Size >= 0 && (gone || s.durability.isDamaged(BlobKey(r.name, blob.Digest))) {
+		if blob.Size >= 0 && (gone || s.durability.isDamaged(placedKey(r.name, blob.Digest, blob.At))) {
 			missing.Digests = append(missing.Digests, blob.Digest)
 		}
 	}

@@ -107,7 +107,7 @@ func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *Ma
 			return fmt.Errorf("%w: %s, which %s needs, is missing", ErrDamaged, ref.Digest, m.Digest)
 		case err != nil:
 			return fmt.Errorf("look for %s: %w", ref.Digest, err)
-		case info.Size != ref.Size || s.durability.isDamaged(BlobKey(r.name, ref.Digest)):
+		case info.Size != ref.Size || s.durability.isDamaged(info.Key):
 			return fmt.Errorf("%w: %s, which %s needs, is %d bytes long, not %d", ErrDamaged, ref.Digest, m.Digest, info.Size, ref.Size)
 		}
 

@@ -165,7 +165,7 @@ func TestCheckBucket(t *testing.T) {
 		find string
 		left string // of a repair
 	}{
-		{"shared bytes are flipped", func(c *checkedBucket) { c.flip(dir(largeLayer)+"data.0", 5) }, "blob-damaged", "blob-missing"},
+		{"shared bytes are flipped", func(c *checkedBucket) { c.flip(dir(largeLayer)+"data.0", 5) }, "blob-damaged", "blob-damaged"},
 		{"own bytes are flipped, and another repository has them", func(c *checkedBucket) {
 			c.flip(dir("small 1")+"in/a/own.", 2)
 		}, "blob-damaged", ""},
