@@ -134,7 +134,15 @@ func (s *Store) members(ctx context.Context, r *repository, dgst digest.Digest) 
 
 func (s *Store) removeMembers(ctx context.Context, r *repository, dgst digest.Digest, members []string) error {
 	return s.each(len(members), func(i int) error {
-		return s.driver.Delete(ctx, placedKey(r.name, dgst, members[i]))
+		if err := s.driver.Delete(ctx, placedKey(r.name, dgst, members[i])); err != nil {
+			return err
+		}
+
+		if at := (spot{r.name, members[i]}); s.durability.marks.has(dgst, at) {
+			return s.durability.unmark(ctx, dgst, at)
+		}
+
+		return nil
 	})
 }
 

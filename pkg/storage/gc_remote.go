@@ -44,7 +44,7 @@ func (s *Store) collectBucket(ctx context.Context, needed *needs) (Collected, er
 	freed, err := collector.Members(ctx, func(member Member) error { return run.judge(ctx, member) }, needed.hasDigest)
 	run.free(freed)
 
-	err = errors.Join(err, run.decideAll(ctx))
+	err = errors.Join(err, run.decideAll(ctx), run.dropMarks(ctx))
 
 	uploads, tidied := collector.Tidy(ctx)
 	run.done.Uploads += uploads

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -98,6 +99,14 @@ func (m *marks) has(dgst digest.Digest, at spot) bool {
 	defer m.mu.RUnlock()
 
 	return slices.Contains(m.spots[dgst], at)
+}
+
+// all returns a copy.
+func (m *marks) all() map[digest.Digest][]spot {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+
+	return maps.Clone(m.spots)
 }
 
 // add adds a mark whose object is about to be written.
@@ -223,6 +232,21 @@ func (d *durability) unmark(ctx context.Context, dgst digest.Digest, at spot) er
 	}
 
 	d.marks.remove(dgst, at)
+
+	return nil
+}
+
+// unmarkGone forgets the marks of a digest that nobody holds, where nothing is any more.
+func (d *durability) unmarkGone(ctx context.Context, dgst digest.Digest) error {
+	for _, at := range d.marks.all()[dgst] {
+		if gone, err := d.isGone(ctx, dgst, at); err != nil {
+			return err
+		} else if gone {
+			if err := d.unmark(ctx, dgst, at); err != nil {
+				return err
+			}
+		}
+	}
 
 	return nil
 }

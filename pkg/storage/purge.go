@@ -401,6 +401,8 @@ func (s *Store) erase(ctx context.Context, dgsts []digest.Digest) error {
 		if err := eraser.Erase(ctx, dgst); err != nil {
 			failed = append(failed, fmt.Errorf("erase %s: %w", dgst, err))
 		}
+
+		failed = append(failed, s.durability.unmarkGone(ctx, dgst))
 	}
 
 	return errors.Join(failed...)

@@ -170,3 +170,35 @@ func TestMissingWhileHealed(t *testing.T) {
 	w.Equal(c.marks(), "", "marks")
 	w.Equal(w.Pull("a", digest.FromString("small 2")), "small 2", "what was healed")
 }
+
+// A mark goes with what was marked.
+func TestMarksGo(t *testing.T) {
+	b := newBench(t)
+
+	for name, remove := range map[string]func(h *heap, image digest.Digest){
+		"by GC": func(h *heap, image digest.Digest) {
+			h.NoError(h.Delete("a", string(image), storage.Precondition{}), "delete")
+			h.wait(undelete)
+			h.collect()
+			h.wait(gcWait)
+			h.collect()
+		},
+		"by a purge": func(h *heap, image digest.Digest) { mustPurge(h.World, "a", image) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeap(t, b)
+			image := h.Push("a", "t", "layer", shared)
+			c := &checkedBucket{bench: b, t: t, opts: h.opts}
+			c.flip(dir(shared)+"data.0", 5)
+			c.flip(dir("layer")+"in/a/own.", 2)
+			mustScrub(h.World)
+			h.Equal(len(c.keys("_damaged/")), 2, "marks")
+
+			remove(h, image.Digest)
+			h.Equal(c.marks(), "", "marks")
+
+			h.Push("a", "t", "layer", shared)
+			checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "t"))
+		})
+	}
+}
