@@ -28,9 +28,7 @@ func (c *check) checkBlobs(ctx context.Context) error {
 
 		c.position.Done = sort.Search(c.total, func(i int) bool { return RepoPrefix(c.names[i]) > info.Key })
 
-		if err := c.done(ctx, info.Key); err != nil {
-			return err
-		}
+		c.done(ctx, info.Key)
 	}
 
 	if c.uncached > 0 {

@@ -1,6 +1,9 @@
 package storage
 
-import "context"
+import (
+	"bytes"
+	"context"
+)
 
 // checkSeal looks whether the cache is the one that the process before has left complete.
 // A process that serves has broken the seal, and looks after its cache itself.
@@ -15,6 +18,11 @@ func (c *check) checkSeal(ctx context.Context) {
 	if err == nil {
 		if has, err := c.store.cache.HasBlob(ctx, cacheMarker, sealedEntry+string(token)); has || err != nil {
 			return
+		}
+
+		now, err := readObject(ctx, c.store.driver, cacheSeal, limit)
+		if isNotExist(err) || err == nil && !bytes.Equal(now, token) {
+			return // a process that has just begun to serve has broken it
 		}
 	}
 

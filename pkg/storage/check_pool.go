@@ -33,9 +33,7 @@ func (c *check) checkPool(ctx context.Context, pool PoolLister) error {
 			return err
 		}
 
-		if err := c.done(ctx, object.Key); err != nil {
-			return err
-		}
+		c.done(ctx, object.Key)
 	}
 
 	return nil

@@ -95,7 +95,9 @@ func (c *check) run(ctx context.Context, phases []checkPhase) (CheckReport, erro
 		}
 
 		if err := errors.Join(phase.do(ctx), ctx.Err()); err != nil {
-			return c.position.Report, errors.Join(err, c.save(context.WithoutCancel(ctx)))
+			c.save(context.WithoutCancel(ctx))
+
+			return c.position.Report, err
 		}
 	}
 
@@ -146,8 +148,9 @@ func (c *check) resume(ctx context.Context) error {
 	return nil
 }
 
-// save writes how far this run is.
-func (c *check) save(ctx context.Context) error {
+// save writes how far this run is. Where it cannot, as on a disk that is full, the next run begins
+// at the start.
+func (c *check) save(ctx context.Context) {
 	c.saved = c.store.opts.Now()
 
 	data, err := json.Marshal(c.position)
@@ -155,15 +158,11 @@ func (c *check) save(ctx context.Context) error {
 		_, err = c.store.driver.Put(ctx, c.key, data)
 	}
 
-	if err != nil {
-		return fmt.Errorf("write how far the check is: %w", err)
-	}
-
-	return nil
+	c.store.report("write how far the check is", err)
 }
 
 // done notes that all up to a key is done.
-func (c *check) done(ctx context.Context, key string) error {
+func (c *check) done(ctx context.Context, key string) {
 	c.position.After = key
 	now := c.store.opts.Now()
 
@@ -172,11 +171,9 @@ func (c *check) done(ctx context.Context, key string) error {
 		c.progress(c.where())
 	}
 
-	if now.Sub(c.saved) < saveEvery {
-		return nil
+	if now.Sub(c.saved) >= saveEvery {
+		c.save(ctx)
 	}
-
-	return c.save(ctx)
 }
 
 func (c *check) where() CheckProgress {
@@ -251,9 +248,7 @@ func (c *check) checkRepos(ctx context.Context) error {
 		c.position.Report.Repos++
 		c.position.Done = i + 1
 
-		if err := c.done(ctx, RepoPrefix(name)); err != nil {
-			return err
-		}
+		c.done(ctx, RepoPrefix(name))
 	}
 
 	return nil

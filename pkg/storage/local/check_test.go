@@ -455,6 +455,57 @@ func (c *checkedRoot) quarantined() []string {
 	return names
 }
 
+// A check goes on where it cannot write how far it is, as on a disk that is full.
+func TestCheckWithoutPosition(t *testing.T) {
+	c := newCheckedRoot(t)
+
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: c.dir, Commit: true, Log: zerolog.Nop()})
+	c.must(err)
+
+	fault := storagetest.NewFault(root)
+	w := storagetest.OpenOn(t, fault, storagetest.NewMapCache(), storage.Options{Log: zerolog.Nop(), Passive: true})
+	fault.FailAt(1, storagetest.NotDone, func(name string) bool { return name == "put _check/fsck.json" })
+
+	report, err := w.Store.Check(t.Context(), storage.CheckOptions{}, func(storage.CheckProgress) {})
+	c.must(err)
+	c.equal(fault.Hit(), "put _check/fsck.json", "what has failed")
+	c.equal(report.Repos, 2, "repositories")
+}
+
+// unsealed is a cache whose seal another process breaks when it is asked for.
+type unsealed struct {
+	storage.Cache
+
+	seal string
+}
+
+func (u unsealed) HasBlob(_ context.Context, _ digest.Digest, entry string) (bool, error) {
+	if strings.HasPrefix(entry, "sealed/") {
+		return false, os.Remove(u.seal)
+	}
+
+	return true, nil
+}
+
+// A process that begins to serve beside a check breaks the seal; the cache is not lost.
+func TestCheckBesideStart(t *testing.T) {
+	c := newCheckedRoot(t)
+	serve(t, c.dir, func(*storagetest.World) {})
+
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: c.dir, Commit: true, Log: zerolog.Nop()})
+	c.must(err)
+
+	cache := unsealed{boltOf(t, c.dir, root), c.file("_cache-seal")}
+	w := storagetest.OpenOn(t, root, cache, storage.Options{Log: zerolog.Nop(), Passive: true})
+
+	report, err := w.Store.Check(t.Context(), storage.CheckOptions{}, func(storage.CheckProgress) {})
+	c.must(err)
+	c.equal(strings.Join(kinds(report, isProblem), " "), "", "problems")
+
+	_, err = os.Stat(cache.seal)
+	c.equal(errors.Is(err, os.ErrNotExist), true, "the seal was broken")
+}
+
 // A check that is broken off goes on where it was, and knows what it had found.
 func TestCheckResumes(t *testing.T) {
 	c := newCheckedRoot(t)
