@@ -15,7 +15,6 @@ const (
 	kindIndexDamaged      = "index-damaged"
 	kindIndexMissing      = "index-missing"
 	kindIndexForeign      = "index-foreign"
-	kindIndexOld          = "index-old"
 	kindLayout            = "layout"
 	kindUnreadable        = "log-unreadable"
 )
@@ -263,8 +262,6 @@ func (l *logLook) index(ctx context.Context) error {
 			Severity: Problem, Kind: kindCheckpointMissing, File: key, Anew: true,
 			Text: fmt.Sprintf("%s is of checkpoint %d, and the log ends with record %d", key, written, l.newest),
 		})
-	case l.kept > 0 && written < l.state.seq && l.kept < 2 && written == 0:
-		l.add(Fault{Severity: Notice, Kind: kindIndexOld, File: key, Text: key + " is an old one"})
 	}
 
 	return nil
