@@ -73,10 +73,12 @@ func copyStores(
 	ctx context.Context, on *onStores, what string,
 	run func(store admin.Store, tell func(storage.Copied)) (storage.Copied, error),
 ) error {
-	shown := newCopyProgress(on.streams.Err)
+	shown := newProgress(on.streams.Err)
 
 	return on.do(ctx, func(store admin.Store) error {
-		done, err := run(store, shown.show)
+		done, err := run(store, func(at storage.Copied) {
+			shown.show(at.Repos, at.Of, fmt.Sprintf("%d of %d repositories, %s sent", at.Repos, at.Of, sizeOf(at.Bytes)))
+		})
 
 		shown.end()
 

@@ -117,7 +117,12 @@ func examineStores(
 	err := on.do(ctx, func(store admin.Store) (err error) {
 		report, err = run(store, func(p storage.CheckProgress) {
 			if p.Finding == nil {
-				shown.show(p)
+				text := fmt.Sprintf("%s: %d of %d repositories, %d blobs, %s", p.Phase, p.Done, p.Total, p.Blobs, sizeOf(p.Bytes))
+				if !shown.terminal { // where it may be too long for a line
+					text += ", at " + p.At
+				}
+
+				shown.show(p.Done, p.Total, text)
 
 				return
 			}
