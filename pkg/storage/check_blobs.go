@@ -125,8 +125,6 @@ func (s *Store) hasEntryOf(ctx context.Context, dgst digest.Digest, key string) 
 }
 
 func (c *check) confirmBlob(ctx context.Context, r *repository, dgst digest.Digest) error {
-	defer c.store.placing.lock(dgst)()
-
 	key := BlobKey(r.name, dgst)
 	why, err := c.look(ctx, key, dgst)
 
@@ -163,8 +161,12 @@ func (c *check) severityOf(r *repository, dgst digest.Digest) Severity {
 // look reads a blob, and says what is wrong with it.
 func (c *check) look(ctx context.Context, key string, dgst digest.Digest) (why string, err error) {
 	id, err := c.identify(ctx, key)
-	if err != nil || id != nil && c.whole[id] {
+	if err != nil {
 		return "", err
+	}
+
+	if known, ok := c.verdicts[id]; id != nil && ok {
+		return known, nil
 	}
 
 	got, size, err := c.hash(ctx, key, dgst.Algorithm())
@@ -176,14 +178,14 @@ func (c *check) look(ctx context.Context, key string, dgst digest.Digest) (why s
 	c.position.Report.Bytes += size
 
 	if got != dgst {
-		return "its content is " + got.String(), nil
+		why = "its content is " + got.String()
 	}
 
-	if id != nil {
-		c.whole[id] = true
+	if id != nil && (why == "" || c.confirming) {
+		c.verdicts[id] = why
 	}
 
-	return "", nil
+	return why, nil
 }
 
 // identify returns what names the bytes of key where other keys may lead to them, too.
@@ -202,7 +204,12 @@ func (c *check) hash(ctx context.Context, key string, alg digest.Algorithm) (got
 	}
 	defer func() { err = errors.Join(err, object.Close()) }()
 
-	got, err = alg.FromReader(&pacedReader{ctx: ctx, from: object.Body, pace: c.pace, read: c.read})
+	pace := c.pace
+	if c.confirming {
+		pace = &throttle{}
+	}
+
+	got, err = alg.FromReader(&pacedReader{ctx: ctx, from: object.Body, pace: pace, read: c.read})
 
 	return got, object.Size, err
 }

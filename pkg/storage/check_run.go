@@ -25,12 +25,14 @@ type check struct {
 	total    int    // repositories
 	names    []RepoName
 	seen     map[string]bool          // keys of which a finding was told
-	whole    map[any]bool             // what several keys lead to, and that was found whole
+	verdicts map[any]string           // what is wrong with what several keys lead to; "" = nothing
 	twins    map[digest.Digest]string // a key with the right bytes, as far as one was looked for
 	told     time.Time                // when progress was told last
 	saved    time.Time                // when the position was
 	hasCache bool
-	uncached int // blobs that the cache does not know
+
+	confirming bool // clients may wait
+	uncached   int  // blobs that the cache does not know
 }
 
 // checkPositionFile is how far a run has come: what is kept of it.
@@ -68,7 +70,7 @@ func (s *Store) newCheck(opts CheckOptions, key string, progress func(CheckProgr
 
 	return &check{
 		store: s, opts: opts, begun: s.opts.Now(), progress: progress, key: key, hasCache: !off, pace: &throttle{},
-		seen: map[string]bool{}, whole: map[any]bool{}, twins: map[digest.Digest]string{},
+		seen: map[string]bool{}, verdicts: map[any]string{}, twins: map[digest.Digest]string{},
 	}
 }
 

@@ -154,13 +154,52 @@ func (c *check) checkNeeded(ctx context.Context, name RepoName, st *state, dgst 
 	return c.confirm(ctx, name, dgst, func(r *repository) error { return c.confirmNeeded(ctx, r, dgst) })
 }
 
-// confirm calls look with a repository in which GC leaves a blob alone meanwhile.
+// confirm calls look with a repository in which GC leaves a blob alone meanwhile, and nobody
+// pushes it. Who wants to waits, so it reads as fast as it can.
 func (c *check) confirm(ctx context.Context, name RepoName, dgst digest.Digest, look func(*repository) error) error {
 	return c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) error {
-		defer c.store.pin(r, dgst)()
+		if err := c.alone(r, dgst, look); err != nil {
+			return err
+		}
 
-		return look(r)
+		return c.unmarkGone(ctx, r, dgst)
 	})
+}
+
+func (c *check) alone(r *repository, dgst digest.Digest, look func(*repository) error) error {
+	defer c.store.pin(r, dgst)()
+	defer c.store.placing.lock(dgst)()
+
+	c.confirming = true
+	defer func() { c.confirming = false }()
+
+	return look(r)
+}
+
+// unmarkGone forgets the mark of a blob that was put aside and that nothing needs, unless a
+// commit under way may have seen it before.
+func (c *check) unmarkGone(ctx context.Context, r *repository, dgst digest.Digest) error {
+	key := BlobKey(r.name, dgst)
+	if !c.opts.Repair || !c.store.durability.isDamaged(key) {
+		return nil
+	}
+
+	spare, ok := c.store.leases.doom(key, 0)
+	if !ok {
+		return nil
+	}
+	defer spare()
+
+	_, err := c.store.driver.Stat(ctx, key)
+	if err == nil || r.visible.Load().needs(dgst) {
+		return nil
+	}
+
+	if !isNotExist(err) {
+		return err
+	}
+
+	return c.store.durability.healed(ctx, key)
 }
 
 func (c *check) confirmNeeded(ctx context.Context, r *repository, dgst digest.Digest) error {

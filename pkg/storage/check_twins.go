@@ -27,7 +27,7 @@ func (c *check) replace(ctx context.Context, r *repository, dgst digest.Digest, 
 	if f.Severity == Notice {
 		f.Mended = true // nothing needs it
 
-		return c.store.durability.healed(ctx, f.Key)
+		return nil // confirm forgets the mark
 	}
 
 	return c.heal(ctx, r, dgst, f)
@@ -107,7 +107,7 @@ func (c *check) copyOver(ctx context.Context, r *repository, dgst digest.Digest,
 	}
 	defer func() { err = errors.Join(err, up.Close()) }()
 
-	if err := c.fill(ctx, up, from); err != nil {
+	if err := c.fill(ctx, up, dgst, from); err != nil {
 		return errors.Join(err, up.Abort(ctx))
 	}
 
@@ -123,7 +123,9 @@ func (c *check) copyOver(ctx context.Context, r *repository, dgst digest.Digest,
 }
 
 // fill appends the bytes of a key to an upload.
-func (c *check) fill(ctx context.Context, up Upload, from string) (err error) {
+//
+// Errors: ErrDamaged if they are not those of the digest.
+func (c *check) fill(ctx context.Context, up Upload, dgst digest.Digest, from string) (err error) {
 	object, err := c.store.driver.Open(ctx, from, Whole)
 	if err != nil {
 		return err
@@ -133,13 +135,20 @@ func (c *check) fill(ctx context.Context, up Upload, from string) (err error) {
 	const step = 1 << 20
 
 	buffer := make([]byte, step)
+	verifier := dgst.Verifier()
 
 	for {
 		n, err := object.Body.Read(buffer)
 		if n > 0 {
+			_, _ = verifier.Write(buffer[:n]) // a hash takes all
+
 			if err := up.Append(ctx, buffer[:n]); err != nil {
 				return err
 			}
+		}
+
+		if isEnd(err) && !verifier.Verified() {
+			return fmt.Errorf("%w: what was read of %s is not %s", ErrDamaged, from, dgst)
 		}
 
 		if isEnd(err) {

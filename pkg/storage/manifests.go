@@ -273,6 +273,10 @@ func (s *Store) checkRef(ctx context.Context, r *repository, named *Ref) error {
 func (s *Store) writeManifest(ctx context.Context, r *repository, record *ManifestRecord, body []byte) (kept bool, err error) {
 	key := BlobKey(r.name, record.Digest)
 
+	if !s.remote { // a check may be putting aside what was there
+		defer s.placing.lock(record.Digest)()
+	}
+
 	if at, ok := s.hasManifest(ctx, r, record, body); ok {
 		record.At = at
 

@@ -242,8 +242,11 @@ func (r *Root) removeIf(path string, was os.FileInfo) error {
 	return removeFile(path)
 }
 
-// inode names the bytes of a file that has several names.
-type inode struct{ device, number uint64 }
+// inode names the bytes of a file that has several names, as they were written last.
+type inode struct {
+	device, number uint64
+	written        int64
+}
 
 // Identify tells files with several names from each other.
 func (r *Root) Identify(_ context.Context, key string) (any, error) {
@@ -261,5 +264,5 @@ func (r *Root) Identify(_ context.Context, key string) (any, error) {
 		return nil, nil //nolint:nilnil // nothing else leads to it
 	}
 
-	return inode{uint64(stat.Dev), stat.Ino}, nil //nolint:unconvert // signed on some platforms; only compared
+	return inode{uint64(stat.Dev), stat.Ino, stat.Mtim.Nano()}, nil //nolint:unconvert // signed on some platforms; only compared
 }
