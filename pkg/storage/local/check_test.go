@@ -490,7 +490,7 @@ func (u unsealed) HasBlob(_ context.Context, _ digest.Digest, entry string) (boo
 // A process that begins to serve beside a check breaks the seal; the cache is not lost.
 func TestCheckBesideStart(t *testing.T) {
 	c := newCheckedRoot(t)
-	serve(t, c.dir, func(*storagetest.World) {})
+	c.seal()
 
 	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: c.dir, Commit: true, Log: zerolog.Nop()})
 	c.must(err)
