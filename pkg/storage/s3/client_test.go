@@ -2,8 +2,10 @@ package s3
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -92,13 +94,23 @@ func TestPatience(t *testing.T) {
 func TestSlowBody(t *testing.T) {
 	const limit = 1200 * time.Millisecond
 
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for piece := make([]byte, 1<<20); ; time.Sleep(limit / 8) {
 			if _, err := io.ReadFull(r.Body, piece); err != nil {
 				return
 			}
 		}
 	}))
+	// A kernel that buffers megabytes lets the client go on only when many are read.
+	server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		if err := conn.(interface{ SetReadBuffer(bytes int) error }).SetReadBuffer(64 << 10); err != nil {
+			t.Error(err)
+		}
+
+		return ctx
+	}
+
+	server.Start()
 	defer server.Close()
 
 	pool := newTransport(nil, limit)
