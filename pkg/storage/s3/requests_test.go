@@ -84,7 +84,8 @@ type requestRun struct {
 	bench *bench
 	opts  s3.Options
 
-	upload string // one that was begun, and failed; "" = none
+	other  *storagetest.World // the second replica, opened before requests failed
+	upload string             // one that was begun, and failed; "" = none
 }
 
 func newRequestRun(t *testing.T, b *bench) *requestRun {
@@ -153,6 +154,8 @@ func (r *requestRun) run(step requestStep, n int, mode faultMode) string {
 	if step.before != nil {
 		step.before(r)
 	}
+
+	r.other = r.replica(r.T)
 
 	hit, stop := r.failAt(n, mode)
 	defer stop()
@@ -320,9 +323,9 @@ func deletesBlob(r *requestRun) error {
 	return unless(r.DeleteBlob("a", digest.FromString("spare")), storage.ErrBlobUnknown)
 }
 
-// pulls pulls an image by a replica that knows nothing yet.
+// pulls pulls an image by a replica that knows nothing of its repository yet.
 func pulls(r *requestRun) error {
-	w := r.replica(r.T)
+	w := r.other
 
 	manifest, err := w.Store.GetManifest(r.T.Context(), "a", storage.Reference{Tag: "old"})
 	if err != nil {
@@ -466,7 +469,7 @@ func resumes(first, second string) func(*requestRun) error {
 			return r.finish(r.World, status.ID, first, "")
 		}
 
-		return r.finish(r.replica(r.T), status.ID, first, second)
+		return r.finish(r.other, status.ID, first, second)
 	}
 }
 
