@@ -163,11 +163,8 @@ func (c *repoCopy) decide(pending *state, puts []*copiedManifest) ([]Op, error) 
 	}
 
 	for _, put := range puts {
-		now, _ := pending.manifests.Get(put.checked.Digest)
-		moved := put.kept && c.to.remote && (now == nil || now.At != put.checked.At)
-
-		if moved || !put.kept && pending.sweptSince(put.checked.Digest, put.wrote) {
-			return nil, &MissingError{Digests: []digest.Digest{put.checked.Digest}}
+		if err := c.to.recheckOwn(pending, put.checked, put.kept, put.wrote); err != nil {
+			return nil, err
 		}
 
 		if err := c.to.recheckNamed(c.dst, pending, put.checked); err != nil {

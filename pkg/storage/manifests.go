@@ -132,11 +132,8 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		}
 
 		return r.commit(put.Who, func(pending *state) ([]Op, error) {
-			now, _ := pending.manifests.Get(record.Digest)
-			moved := kept && s.remote && (now == nil || now.At != record.At)
-
-			if moved || !kept && pending.sweptSince(record.Digest, wrote) {
-				return nil, &MissingError{Digests: []digest.Digest{record.Digest}} // known then looks again
+			if err := s.recheckOwn(pending, record, kept, wrote); err != nil {
+				return nil, err
 			}
 
 			return s.decidePut(r, pending, record, &put)
@@ -344,6 +341,21 @@ func (s *Store) decidePut(r *repository, pending *state, record *ManifestRecord,
 	}
 
 	return ops, nil
+}
+
+// recheckOwn says whether the bytes of a manifest are still where writeManifest has found them
+// (kept), or has put them, by a state of number wrote.
+//
+// Errors: *MissingError, so that the caller looks again.
+func (s *Store) recheckOwn(pending *state, record *ManifestRecord, kept bool, wrote uint64) error {
+	now, _ := pending.manifests.Get(record.Digest)
+	moved := kept && s.remote && (now == nil || now.At != record.At)
+
+	if moved || !kept && pending.sweptSince(record.Digest, wrote) {
+		return &MissingError{Digests: []digest.Digest{record.Digest}}
+	}
+
+	return nil
 }
 
 // recheckNamed says whether what checkNamed has seen is still there.
