@@ -19,7 +19,7 @@ import (
 	"zotregistry.io/zot/pkg/storage/storagetest"
 )
 
-// openHasty opens a directory whose GC keeps nothing for long.
+// openHasty opens a directory whose GC keeps nothing for long, and returns when GC may run.
 func openHasty(t *testing.T, dir string) *storagetest.World {
 	t.Helper()
 
@@ -28,9 +28,17 @@ func openHasty(t *testing.T, dir string) *storagetest.World {
 		t.Fatal(err)
 	}
 
-	return storagetest.OpenOn(t, root, boltOf(t, dir, root), storage.Options{
+	w := storagetest.OpenOn(t, root, boltOf(t, dir, root), storage.Options{
 		Log: zerolog.Nop(), GC: storage.GC{Delay: time.Millisecond, Undelete: time.Millisecond, History: time.Millisecond},
 	})
+
+	for _, err = w.Store.Collect(t.Context()); errors.Is(err, storage.ErrTooEarly); _, err = w.Store.Collect(t.Context()) {
+		time.Sleep(time.Millisecond)
+	}
+
+	w.NoError(err, "collect first")
+
+	return w
 }
 
 // While images come, move and go, and GC takes what they leave, a check finds nothing.
