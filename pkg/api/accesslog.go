@@ -37,7 +37,7 @@ func (s *Server) logRequest(w *response, r *request, err error) {
 	event.Str("method", r.Method).Str("path", r.URL.Path).
 		Int("status", status).Int64("bytes", w.bytes).
 		Dur("duration", time.Since(r.start)).
-		Str("user", r.who).Str("remote", r.RemoteAddr).
+		Str("user", r.user.Name).Str("remote", r.RemoteAddr).
 		Str("request", r.id).Msg("request")
 }
 

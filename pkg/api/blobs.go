@@ -176,7 +176,7 @@ func closeObject(object *storage.Object, err *error) {
 
 // delete deletes a blob that no manifest names.
 func (h blobHandlers) delete(w *response, r *request) error {
-	if err := h.blobs.DeleteBlob(r.Context(), r.repo, r.digest, r.who); err != nil {
+	if err := h.blobs.DeleteBlob(r.Context(), r.repo, r.digest, r.user.Name); err != nil {
 		return fmt.Errorf("delete blob: %w", err)
 	}
 

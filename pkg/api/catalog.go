@@ -64,7 +64,7 @@ func (h catalogHandler) readable(r *request, after storage.RepoName, n int) ([]s
 
 		for _, repo := range repos {
 			after = repo
-			if h.mayRead(r.Context(), r.who, repo) {
+			if h.mayRead(r.user, repo) {
 				found = append(found, repo)
 			}
 		}

@@ -12,19 +12,19 @@ import (
 	"strconv"
 	"syscall"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
 // Errors of requests that never reach a role.
 var (
-	errNoEndpoint   = errors.New("no such endpoint")
-	errMethod       = errors.New("method not allowed")
-	errUnauthorized = errors.New("authentication required")
-	errQuery        = errors.New("invalid query")
-	errHeader       = errors.New("invalid header")
-	errTooLarge     = errors.New("manifest is too large")
-	errTooManyTags  = errors.New("too many tags")
-	errTagName      = errors.New("not a name for a tag")
+	errNoEndpoint  = errors.New("no such endpoint")
+	errMethod      = errors.New("method not allowed")
+	errQuery       = errors.New("invalid query")
+	errHeader      = errors.New("invalid header")
+	errTooLarge    = errors.New("manifest is too large")
+	errTooManyTags = errors.New("too many tags")
+	errTagName     = errors.New("not a name for a tag")
 )
 
 // statusClientGone stands in the log for a client that left; no one sees it. The
@@ -57,7 +57,8 @@ var problems = []struct {
 
 	{is(errNoEndpoint), problem{http.StatusNotFound, "UNSUPPORTED"}},
 	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
-	{is(errUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
+	{is(auth.ErrUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
+	{is(auth.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 	{is(errQuery), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errHeader), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errTooLarge), problem{http.StatusRequestEntityTooLarge, "SIZE_INVALID"}},

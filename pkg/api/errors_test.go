@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -30,7 +31,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{errNoEndpoint, 404, "UNSUPPORTED"},
 		{errMethod, 405, "UNSUPPORTED"},
-		{errUnauthorized, 401, "UNAUTHORIZED"},
+		{auth.ErrUnauthorized, 401, "UNAUTHORIZED"},
 		{errQuery, 400, "UNSUPPORTED"},
 		{errHeader, 400, "UNSUPPORTED"},
 		{errTooLarge, 413, "SIZE_INVALID"},

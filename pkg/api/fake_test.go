@@ -8,10 +8,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
-func nobodyMayRead(context.Context, string, storage.RepoName) bool { return false }
+func nobodyMayRead(auth.User, storage.RepoName) bool { return false }
 
 // serveOne calls a handler with a POST of path, and returns the status.
 func serveOne(handle handler, path string) int {

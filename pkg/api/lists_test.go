@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 
 	. "github.com/smartystreets/goconvey/convey"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -108,7 +108,7 @@ func TestCatalog(t *testing.T) {
 
 		Convey("fills its pages with what the user may read", func() {
 			h := catalogHandler{catalog: c.registry}
-			h.mayRead = func(_ context.Context, _ string, repo storage.RepoName) bool { return repo != "a" }
+			h.mayRead = func(_ auth.User, repo storage.RepoName) bool { return repo != "a" }
 			hr, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			So(err, ShouldBeNil)
 

@@ -144,7 +144,7 @@ func (h manifestHandlers) committed(w *response, r *request, desc storage.Descri
 func parsePut(r *request) (storage.ManifestPut, error) {
 	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	put := storage.ManifestPut{
-		Repo: r.repo, Digest: r.ref.Digest, MediaType: strings.TrimSpace(mediaType), Who: r.who,
+		Repo: r.repo, Digest: r.ref.Digest, MediaType: strings.TrimSpace(mediaType), Who: r.user.Name,
 	}
 
 	var err error
@@ -247,7 +247,7 @@ func (h manifestHandlers) delete(w *response, r *request) error {
 		cond = storage.Precondition{}
 	}
 
-	if err := h.manifests.DeleteManifest(r.Context(), r.repo, r.ref, cond, r.who); err != nil {
+	if err := h.manifests.DeleteManifest(r.Context(), r.repo, r.ref, cond, r.user.Name); err != nil {
 		return fmt.Errorf("delete manifest %s: %w", r.ref, err)
 	}
 

@@ -7,8 +7,7 @@
 package api
 
 import (
-	"context"
-
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -24,9 +23,8 @@ type Registry interface {
 	storage.History
 }
 
-// mayRead says whether a user may read a repository; who is "" for an anonymous
-// one. Called concurrently.
-type mayRead func(ctx context.Context, who string, repo storage.RepoName) bool
+// mayRead says whether a user may read a repository. Called concurrently.
+type mayRead func(user auth.User, repo storage.RepoName) bool
 
 // everyoneMayRead holds where no access control is configured.
-func everyoneMayRead(context.Context, string, storage.RepoName) bool { return true }
+func everyoneMayRead(auth.User, storage.RepoName) bool { return true }

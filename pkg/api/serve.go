@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -19,7 +20,7 @@ type request struct {
 	target
 
 	query url.Values
-	who   string // the user; "" = anonymous
+	user  auth.User
 	id    string // in the log and in X-Request-Id
 	start time.Time
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/auth"
 )
 
 const (
@@ -35,7 +36,7 @@ type Server struct {
 	cfg      config.HTTP
 	log      zerolog.Logger
 	routes   map[endpoint]methods
-	auth     *htpasswd // nil = everyone is anonymous
+	auth     *auth.Ways
 	ids      *requestIDs
 	http     *http.Server
 	listener net.Listener
@@ -53,11 +54,8 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, er
 		return nil, err
 	}
 
-	if cfg.Auth.HTPasswd != nil {
-		s.auth, err = openHTPasswd(cfg.Auth.HTPasswd.Path, time.Duration(cfg.Auth.FailDelay)*time.Second)
-		if err != nil {
-			return nil, err
-		}
+	if s.auth, err = auth.Open(cfg); err != nil {
+		return nil, err
 	}
 
 	s.http = &http.Server{

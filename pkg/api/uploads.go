@@ -104,11 +104,11 @@ func (h uploadHandlers) mount(w *response, r *request) error {
 	}
 
 	for _, from := range sources {
-		if !h.mayRead(r.Context(), r.who, from) {
+		if !h.mayRead(r.user, from) {
 			continue
 		}
 
-		err := h.blobs.MountBlob(r.Context(), r.repo, dgst, from, r.who)
+		err := h.blobs.MountBlob(r.Context(), r.repo, dgst, from, r.user.Name)
 		if err == nil {
 			h.created(w, r, dgst)
 
@@ -184,14 +184,14 @@ func (h uploadHandlers) put(w *response, r *request) error {
 // finish ends an upload. In a bucket that may be a copy that takes minutes.
 func (h uploadHandlers) finish(w *response, r *request, id string, chunk storage.Chunk, dgst digest.Digest) error {
 	if chunk.Body != nil || !takesInterim(r.Request) {
-		_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.who)
+		_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.user.Name)
 
 		return err
 	}
 
 	defer keepAlive(w, patience)()
 
-	_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.who)
+	_, err := h.uploads.FinishUpload(r.Context(), r.repo, id, chunk, dgst, r.user.Name)
 
 	return err
 }

@@ -1,4 +1,4 @@
-package api
+package auth
 
 import (
 	"bufio"
@@ -25,6 +25,7 @@ import (
 type htpasswd struct {
 	hashes    map[string][]byte // by user
 	decoy     []byte            // the dearest of them, for users that are not there
+	realm     string
 	failDelay time.Duration
 
 	key    []byte        // of this process, for known
@@ -34,7 +35,7 @@ type htpasswd struct {
 }
 
 // openHTPasswd reads path. A failed login is answered after failDelay.
-func openHTPasswd(path string, failDelay time.Duration) (*htpasswd, error) {
+func openHTPasswd(path, realm string, failDelay time.Duration) (*htpasswd, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("http.auth.htpasswd: %w", err)
@@ -53,6 +54,7 @@ func openHTPasswd(path string, failDelay time.Duration) (*htpasswd, error) {
 	return &htpasswd{
 		hashes:    hashes,
 		decoy:     dearest(hashes),
+		realm:     realm,
 		failDelay: failDelay,
 		key:       key,
 		known:     newRemembered(),
@@ -121,29 +123,47 @@ func dearest(hashes map[string][]byte) []byte {
 	return found
 }
 
-// user returns who sent a request.
-//
-// Errors: errUnauthorized; that of the context if the client left.
-func (h *htpasswd) user(r *http.Request) (string, error) {
+// Challenge implements Way.
+func (h *htpasswd) Challenge() string { return basicChallenge(h.realm) }
+
+// User implements Way.
+func (h *htpasswd) User(r *http.Request) (User, error) {
 	user, password, ok := r.BasicAuth()
 	if !ok {
-		return "", errUnauthorized
+		return User{}, errNotMine
 	}
 
 	right, err := h.check(r.Context(), user, password)
 	if err != nil {
-		return "", err
+		return User{}, err
 	}
 
 	if right {
-		return user, nil
+		return User{Name: user}, nil
 	}
 
 	if err := pause(r.Context(), h.failDelay); err != nil {
-		return "", err
+		return User{}, err
 	}
 
-	return "", fmt.Errorf("%w: wrong name or password", errUnauthorized)
+	return User{}, fmt.Errorf("%w: wrong name or password", ErrUnauthorized)
+}
+
+// pause waits, or until the client is gone.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // check compares a password. What was right a moment ago is not computed again; a

@@ -1,0 +1,111 @@
+// Package auth finds out who sends a request. Read this file first: a User is who that
+// may be, a Way is one way to say so (htpasswd.go), and Ways are those that are configured.
+//
+// What a user may do is no matter of this package.
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// Errors of User.
+var (
+	// ErrUnauthorized: the credentials are wrong, or there are none where some are needed.
+	ErrUnauthorized = errors.New("authentication required")
+
+	// ErrUnavailable: nobody can say whether they are right, a directory is down.
+	ErrUnavailable = errors.New("cannot authenticate now")
+
+	// errNotMine: there are no credentials that a way understands.
+	errNotMine = errors.New("no credentials of this kind")
+)
+
+// User is who sent a request. The zero User is anonymous.
+type User struct {
+	Name   string
+	Groups []string // as the way says them; those of a configuration come with its rules
+}
+
+// Way is one way to say who one is. Methods are called concurrently.
+type Way interface {
+	// User returns who sent r.
+	//
+	// Errors: errNotMine, ErrUnauthorized, ErrUnavailable; that of the context if the
+	// client has left.
+	User(r *http.Request) (User, error)
+
+	// Challenge is what WWW-Authenticate asks of a client (RFC 9110, 11.6.1).
+	Challenge() string
+}
+
+// Ways are those that are configured.
+type Ways struct{ ways []Way }
+
+// Open reads the files that cfg names.
+func Open(cfg config.HTTP) (*Ways, error) {
+	all := &Ways{}
+
+	if cfg.Auth.HTPasswd != nil {
+		way, err := openHTPasswd(cfg.Auth.HTPasswd.Path, cfg.Realm, time.Duration(cfg.Auth.FailDelay)*time.Second)
+		if err != nil {
+			return nil, err
+		}
+
+		all.ways = append(all.ways, way)
+	}
+
+	return all, nil
+}
+
+// User returns who sent r: the first way that understands its credentials says so. Without
+// credentials, and where there is no way at all, it is the anonymous one, who may not be
+// allowed anything.
+//
+// Errors: ErrUnauthorized, ErrUnavailable; that of the context if the client has left.
+func (w *Ways) User(r *http.Request) (User, error) {
+	for _, way := range w.ways {
+		user, err := way.User(r)
+		if !errors.Is(err, errNotMine) {
+			return user, err
+		}
+	}
+
+	if len(w.ways) > 0 && r.Header.Get("Authorization") != "" {
+		return User{}, fmt.Errorf("%w: no way takes these credentials", ErrUnauthorized)
+	}
+
+	return User{}, nil
+}
+
+// Any says whether there is a way at all.
+func (w *Ways) Any() bool { return len(w.ways) > 0 }
+
+// Challenges are the values of WWW-Authenticate.
+func (w *Ways) Challenges() []string {
+	var all []string
+	for _, way := range w.ways {
+		all = append(all, way.Challenge())
+	}
+
+	return all
+}
+
+// defaultRealm is what http.realm is when it is not set.
+const defaultRealm = "zot"
+
+// basicChallenge asks for a name and a password (RFC 7617).
+func basicChallenge(realm string) string {
+	if realm == "" {
+		realm = defaultRealm
+	}
+
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
+
+	return `Basic realm="` + quoted + `", charset="UTF-8"`
+}
