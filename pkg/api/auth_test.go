@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -91,4 +94,60 @@ func TestBasicAuth(t *testing.T) {
 func TestRealm(t *testing.T) {
 	c := locked(t, func(cfg *config.HTTP) { cfg.Realm = `a "b" \c` })
 	equal(t, c.get("/v2/").Header.Get("WWW-Authenticate"), `Basic realm="a \"b\" \\c", charset="UTF-8"`, "challenge")
+}
+
+// Who guesses has to wait, and learns nothing meanwhile.
+func TestGuessing(t *testing.T) {
+	c := locked(t, nil)
+
+	var tries int
+	for c.as("ann", "wrong").StatusCode == http.StatusUnauthorized {
+		tries++
+	}
+
+	equal(t, tries, 20, "guesses")
+
+	for _, password := range []string{"wrong", "se:cret"} {
+		a := c.as("ann", password).refused(t, 429, "TOOMANYREQUESTS")
+		equal(t, a.Header.Get("WWW-Authenticate"), "", "challenge")
+
+		if wait, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || wait < 1 || wait > 6 {
+			t.Errorf("Retry-After: %q", a.Header.Get("Retry-After"))
+		}
+	}
+
+	c.get("/livez").expect(t, 200)
+	equal(t, strings.Contains(c.log.String(), "cret"), false, "a password is in the log")
+}
+
+// A user that is not there takes as long as one that is. Without the decoy the one takes
+// a hundredth of the other.
+func TestTimingOfUnknownUsers(t *testing.T) {
+	slow, err := bcrypt.GenerateFromPassword([]byte("right"), 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	path := passwords(t, "ann:"+string(slow))
+	c := dialWith(t, config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: path}}}, openRegistry(t))
+	took := map[string][]time.Duration{}
+
+	for range 15 {
+		for _, user := range []string{"ann", "bob"} {
+			start := time.Now()
+			c.as(user, "wrong").expect(t, http.StatusUnauthorized)
+			took[user] = append(took[user], time.Since(start))
+		}
+	}
+
+	ann, bob := median(took["ann"]), median(took["bob"])
+	if bob < ann/2 || ann < bob/2 {
+		t.Errorf("a known user is refused in %s, an unknown one in %s", ann, bob)
+	}
+}
+
+func median(of []time.Duration) time.Duration {
+	slices.Sort(of)
+
+	return of[len(of)/2]
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -58,6 +59,7 @@ var problems = []struct {
 	{is(errNoEndpoint), problem{http.StatusNotFound, "UNSUPPORTED"}},
 	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(auth.ErrUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
+	{as[*auth.TooManyError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
 	{is(auth.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 	{is(errQuery), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errHeader), problem{http.StatusBadRequest, "UNSUPPORTED"}},
@@ -163,6 +165,11 @@ func writeError(w *response, r *request, err error) {
 		w.Header().Set("Retry-After", "1")
 	case http.StatusRequestTimeout:
 		w.Header().Set("Connection", "close")
+	}
+
+	var tooMany *auth.TooManyError
+	if errors.As(err, &tooMany) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(tooMany.RetryAfter.Seconds()))))
 	}
 
 	// What the handler had set for its answer does not describe this one.

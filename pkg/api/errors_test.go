@@ -32,6 +32,8 @@ func TestProblems(t *testing.T) {
 		{errNoEndpoint, 404, "UNSUPPORTED"},
 		{errMethod, 405, "UNSUPPORTED"},
 		{auth.ErrUnauthorized, 401, "UNAUTHORIZED"},
+		{auth.ErrUnavailable, 503, "UNKNOWN"},
+		{&auth.TooManyError{}, 429, "TOOMANYREQUESTS"},
 		{errQuery, 400, "UNSUPPORTED"},
 		{errHeader, 400, "UNSUPPORTED"},
 		{errTooLarge, 413, "SIZE_INVALID"},

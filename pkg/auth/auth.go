@@ -1,5 +1,5 @@
 // Package auth finds out who sends a request. Read this file first: a User is who that
-// may be, a Way is one way to say so (htpasswd.go), and Ways are those that are configured.
+// may be, a Way is one way to say so (basic.go), and Ways are those that are configured.
 //
 // What a user may do is no matter of this package.
 package auth
@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"zotregistry.io/zot/pkg/api/config"
 )
@@ -36,8 +35,8 @@ type User struct {
 type Way interface {
 	// User returns who sent r.
 	//
-	// Errors: errNotMine, ErrUnauthorized, ErrUnavailable; that of the context if the
-	// client has left.
+	// Errors: errNotMine, ErrUnauthorized, ErrUnavailable, *TooManyError; that of the
+	// context if the client has left.
 	User(r *http.Request) (User, error)
 
 	// Challenge is what WWW-Authenticate asks of a client (RFC 9110, 11.6.1).
@@ -51,13 +50,13 @@ type Ways struct{ ways []Way }
 func Open(cfg config.HTTP) (*Ways, error) {
 	all := &Ways{}
 
-	if cfg.Auth.HTPasswd != nil {
-		way, err := openHTPasswd(cfg.Auth.HTPasswd.Path, cfg.Realm, time.Duration(cfg.Auth.FailDelay)*time.Second)
-		if err != nil {
-			return nil, err
-		}
+	passwords, err := openBasic(cfg)
+	if err != nil {
+		return nil, err
+	}
 
-		all.ways = append(all.ways, way)
+	if passwords != nil {
+		all.ways = append(all.ways, passwords)
 	}
 
 	return all, nil
@@ -67,7 +66,8 @@ func Open(cfg config.HTTP) (*Ways, error) {
 // credentials, and where there is no way at all, it is the anonymous one, who may not be
 // allowed anything.
 //
-// Errors: ErrUnauthorized, ErrUnavailable; that of the context if the client has left.
+// Errors: ErrUnauthorized, ErrUnavailable, *TooManyError; that of the context if the client
+// has left.
 func (w *Ways) User(r *http.Request) (User, error) {
 	for _, way := range w.ways {
 		user, err := way.User(r)

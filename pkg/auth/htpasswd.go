@@ -4,38 +4,29 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
-// htpasswd knows users by a file of bcrypt hashes. It is read once. Methods may be
-// called concurrently.
+// htpasswd knows users by a file of hashes. It is read once. Methods may be called
+// concurrently.
 type htpasswd struct {
-	hashes    map[string][]byte // by user
-	decoy     []byte            // the dearest of them, for users that are not there
-	realm     string
-	failDelay time.Duration
-
-	key    []byte        // of this process, for known
+	hashes map[string]passwordHash // by user
+	decoys decoys
 	known  *remembered   // passwords that were right a moment ago
-	turns  chan struct{} // one for each bcrypt that may run
-	verify func(hash, password []byte) error
+	turns  chan struct{} // one for each hash that may be computed
 }
 
-// openHTPasswd reads path. A failed login is answered after failDelay.
-func openHTPasswd(path, realm string, failDelay time.Duration) (*htpasswd, error) {
+// openHTPasswd reads path.
+func openHTPasswd(path string) (*htpasswd, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("http.auth.htpasswd: %w", err)
@@ -43,30 +34,21 @@ func openHTPasswd(path, realm string, failDelay time.Duration) (*htpasswd, error
 
 	hashes, err := parseHTPasswd(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("http.auth.htpasswd: %s, %w", path, err)
-	}
-
-	key := make([]byte, sha256.Size)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("http.auth.htpasswd: %w", err)
+		return nil, fmt.Errorf("http.auth.htpasswd: %s: %w", path, err)
 	}
 
 	return &htpasswd{
-		hashes:    hashes,
-		decoy:     dearest(hashes),
-		realm:     realm,
-		failDelay: failDelay,
-		key:       key,
-		known:     newRemembered(),
-		turns:     make(chan struct{}, runtime.GOMAXPROCS(0)),
-		verify:    bcrypt.CompareHashAndPassword,
+		hashes: hashes,
+		decoys: newDecoys(hashes, sha256.Sum256(data)),
+		known:  newRemembered(),
+		turns:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}, nil
 }
 
 // parseHTPasswd reads lines of "user:hash". Empty lines and those that begin with #
 // are skipped.
-func parseHTPasswd(r io.Reader) (map[string][]byte, error) {
-	hashes := map[string][]byte{}
+func parseHTPasswd(r io.Reader) (map[string]passwordHash, error) {
+	hashes := map[string]passwordHash{}
 	lines := bufio.NewScanner(r)
 
 	for number := 1; lines.Scan(); number++ {
@@ -75,8 +57,8 @@ func parseHTPasswd(r io.Reader) (map[string][]byte, error) {
 			continue
 		}
 
-		user, hash, _ := strings.Cut(line, ":")
-		if err := checkEntry(user, hash); err != nil {
+		user, hash, err := parseEntry(line)
+		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
 
@@ -84,7 +66,7 @@ func parseHTPasswd(r io.Reader) (map[string][]byte, error) {
 			return nil, fmt.Errorf("line %d: user %q is there twice", number, user)
 		}
 
-		hashes[user] = []byte(hash)
+		hashes[user] = hash
 	}
 
 	if err := lines.Err(); err != nil {
@@ -94,117 +76,89 @@ func parseHTPasswd(r io.Reader) (map[string][]byte, error) {
 	return hashes, nil
 }
 
-// checkEntry says what is wrong with a line. The hash is not repeated: it is secret.
-func checkEntry(user, hash string) error {
+func parseEntry(line string) (string, passwordHash, error) {
+	user, text, _ := strings.Cut(line, ":")
 	if user == "" {
-		return errors.New("not of the form user:hash")
+		return "", nil, errors.New("not of the form user:hash")
 	}
 
-	if _, err := bcrypt.Cost([]byte(hash)); err != nil {
-		return fmt.Errorf("user %q has no bcrypt hash, which htpasswd -B makes: %w", user, err)
-	}
-
-	return nil
-}
-
-// dearest is the hash that takes longest to check, nil if there is none.
-func dearest(hashes map[string][]byte) []byte {
-	var (
-		found []byte
-		most  int
-	)
-
-	for _, hash := range hashes {
-		if cost, err := bcrypt.Cost(hash); err == nil && cost > most {
-			found, most = hash, cost
-		}
-	}
-
-	return found
-}
-
-// Challenge implements Way.
-func (h *htpasswd) Challenge() string { return basicChallenge(h.realm) }
-
-// User implements Way.
-func (h *htpasswd) User(r *http.Request) (User, error) {
-	user, password, ok := r.BasicAuth()
-	if !ok {
-		return User{}, errNotMine
-	}
-
-	right, err := h.check(r.Context(), user, password)
+	hash, err := parseHash(text)
 	if err != nil {
-		return User{}, err
+		return "", nil, fmt.Errorf("the hash of user %q is %w; htpasswd -B makes one", user, err)
 	}
 
-	if right {
-		return User{Name: user}, nil
-	}
-
-	if err := pause(r.Context(), h.failDelay); err != nil {
-		return User{}, err
-	}
-
-	return User{}, fmt.Errorf("%w: wrong name or password", ErrUnauthorized)
+	return user, hash, nil
 }
 
-// pause waits, or until the client is gone.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// decoys are computed for users that are not there, so that these take as long.
+type decoys struct {
+	hashes []passwordHash
+	key    [sha256.Size]byte // of the file, so that a user's decoy stays the same
 }
 
-// check compares a password. What was right a moment ago is not computed again; a
-// user that is not there takes as long as one that is.
-func (h *htpasswd) check(ctx context.Context, user, password string) (bool, error) {
-	hash, there := h.hashes[user]
-	if !there {
-		hash = h.decoy
+func newDecoys(hashes map[string]passwordHash, key [sha256.Size]byte) decoys {
+	var users []string
+	for user := range hashes {
+		users = append(users, user)
 	}
 
-	mark := h.mark(user, password)
-	if there && h.known.has(mark, time.Now()) {
-		return true, nil
+	slices.Sort(users)
+
+	d := decoys{key: key}
+	for _, user := range users {
+		d.hashes = append(d.hashes, hashes[user])
+	}
+
+	return d
+}
+
+// of chooses among all hashes of the file: where they take different times, users that
+// are not there do so as well.
+func (d decoys) of(user string) passwordHash {
+	if len(d.hashes) == 0 {
+		return func(string) bool { return false }
+	}
+
+	sum := sha256.Sum256(append(d.key[:], user...))
+
+	return d.hashes[binary.BigEndian.Uint64(sum[:])%uint64(len(d.hashes))]
+}
+
+// check implements directory. What was right a moment ago is not computed again; a user
+// that is not there takes as long as one that is.
+func (h *htpasswd) check(ctx context.Context, l login) (User, error) {
+	mark := h.known.mark(l.user, l.password)
+	if user, ok := h.known.get(mark, time.Now()); ok {
+		return user, nil
 	}
 
 	select {
 	case h.turns <- struct{}{}:
 		defer func() { <-h.turns }()
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return User{}, ctx.Err()
 	}
 
 	// Another request of the same client may have been first.
-	if there && h.known.has(mark, time.Now()) {
-		return true, nil
+	if user, ok := h.known.get(mark, time.Now()); ok {
+		return user, nil
 	}
 
-	if err := h.verify(hash, []byte(password)); err != nil || !there {
-		return false, nil // the error says that the password is wrong
+	if err := l.allowed(); err != nil {
+		return User{}, err
 	}
 
-	h.known.add(mark, time.Now())
+	hash, there := h.hashes[l.user]
+	if !there {
+		hash = h.decoys.of(l.user)
+	}
 
-	return true, nil
-}
+	if right := hash(l.password); !right || !there {
+		return User{}, errWrong
+	}
 
-// mark stands for a name and a password, and tells nothing about them outside this
-// process.
-func (h *htpasswd) mark(user, password string) passwordMark {
-	mac := hmac.New(sha256.New, h.key)
-	mac.Write([]byte(strconv.Itoa(len(user)) + ":" + user + password))
+	user := User{Name: l.user}
+	h.known.add(mark, user, time.Now())
 
-	return passwordMark(mac.Sum(nil))
+	return user, nil
 }

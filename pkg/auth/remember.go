@@ -1,63 +1,85 @@
 package auth
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"strconv"
 	"sync"
 	"time"
 )
 
 const (
-	// rememberFor is how long a password that was right is not computed again.
+	// rememberFor is how long a password that was right is not checked again.
 	rememberFor = 5 * time.Minute
 
 	// rememberMost bounds how many are remembered.
 	rememberMost = 4096
 )
 
-// passwordMark is a keyed hash of a name and a password.
+// passwordMark is a keyed hash of a name and a password. It tells nothing about them
+// outside this process.
 type passwordMark [sha256.Size]byte
 
-// remembered are passwords that were right a moment ago. bcrypt takes tens of
+// remembered are passwords that were right a moment ago. To check one takes tens of
 // milliseconds by design, and a push is hundreds of requests.
 type remembered struct {
-	mu    sync.Mutex // guards until
-	until map[passwordMark]time.Time
+	key   []byte     // of this process
+	mu    sync.Mutex // guards users
+	users map[passwordMark]rememberedUser
 }
 
-func newRemembered() *remembered { return &remembered{until: map[passwordMark]time.Time{}} }
+type rememberedUser struct {
+	User
 
-func (m *remembered) has(mark passwordMark, now time.Time) bool {
+	until time.Time
+}
+
+func newRemembered() *remembered {
+	return &remembered{key: []byte(rand.Text()), users: map[passwordMark]rememberedUser{}}
+}
+
+func (m *remembered) mark(user, password string) passwordMark {
+	mac := hmac.New(sha256.New, m.key)
+	mac.Write([]byte(strconv.Itoa(len(user)) + ":" + user + password))
+
+	return passwordMark(mac.Sum(nil))
+}
+
+func (m *remembered) get(mark passwordMark, now time.Time) (User, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	return now.Before(m.until[mark])
+	user, ok := m.users[mark]
+
+	return user.User, ok && now.Before(user.until)
 }
 
-func (m *remembered) add(mark passwordMark, now time.Time) {
+func (m *remembered) add(mark passwordMark, user User, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	if len(m.until) >= rememberMost {
+	if len(m.users) >= rememberMost {
 		m.makeRoom(now)
 	}
 
-	m.until[mark] = now.Add(rememberFor)
+	m.users[mark] = rememberedUser{User: user, until: now.Add(rememberFor)}
 }
 
 // makeRoom forgets what has expired; if that is not a quarter of all, anything else: it
-// is computed again. A quarter, so that the next ones need not look.
+// is checked again. A quarter, so that the next ones need not look.
 func (m *remembered) makeRoom(now time.Time) {
-	for mark, until := range m.until {
-		if !now.Before(until) {
-			delete(m.until, mark)
+	for mark, user := range m.users {
+		if !now.Before(user.until) {
+			delete(m.users, mark)
 		}
 	}
 
-	for mark := range m.until {
-		if len(m.until) <= rememberMost*3/4 {
+	for mark := range m.users {
+		if len(m.users) <= rememberMost*3/4 {
 			return
 		}
 
-		delete(m.until, mark)
+		delete(m.users, mark)
 	}
 }

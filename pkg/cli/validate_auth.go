@@ -4,19 +4,20 @@ import (
 	"fmt"
 
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/auth"
 )
 
 func (c *check) auth() {
-	auth := c.cfg.HTTP.Auth
+	ways := c.cfg.HTTP.Auth
 
-	c.notNegative("http.auth.failDelay", auth.FailDelay)
-	c.htpasswd(auth.HTPasswd)
-	c.ldap(auth.LDAP)
-	c.bearer(auth.Bearer)
-	c.openID(auth.OpenID)
-	c.mtls(auth.MTLS)
+	c.notNegative("http.auth.failDelay", ways.FailDelay)
+	c.htpasswd(ways.HTPasswd)
+	c.ldap(ways.LDAP)
+	c.bearer(ways.Bearer)
+	c.openID(ways.OpenID)
+	c.mtls(ways.MTLS)
 
-	if auth.APIKey {
+	if ways.APIKey {
 		c.refuseAuth("http.auth.apikey")
 	}
 
@@ -35,8 +36,15 @@ func (c *check) htpasswd(htpasswd *config.HTPasswd) {
 
 	if htpasswd.Path == "" {
 		c.wrong("http.auth.htpasswd.path", "is missing", `name a file made by "htpasswd -B"`)
-	} else {
-		c.readable("http.auth.htpasswd.path", htpasswd.Path)
+	} else if c.readable("http.auth.htpasswd.path", htpasswd.Path) {
+		c.opens("http.auth.htpasswd.path", config.Auth{HTPasswd: htpasswd}, `make its lines with "htpasswd -B"`)
+	}
+}
+
+// opens checks the content of the file that is at path, by opening this one way.
+func (c *check) opens(path string, one config.Auth, remedy string) {
+	if _, err := auth.Open(config.HTTP{Auth: one}); err != nil {
+		c.wrong(path, err.Error(), remedy)
 	}
 }
 
@@ -130,12 +138,12 @@ func (c *check) mtls(mtls *config.MTLS) {
 // sessions are of browsers that logged in, which none can yet: to go on without
 // them is safe.
 func (c *check) sessions() {
-	auth := c.cfg.HTTP.Auth
+	ways := c.cfg.HTTP.Auth
 
-	c.secret("http.auth.sessionKeysFile", auth.SessionKeysFile)
+	c.secret("http.auth.sessionKeysFile", ways.SessionKeysFile)
 
-	if auth.SessionDriver != nil {
-		c.oneOf("http.auth.sessionDriver.name", auth.SessionDriver.Name(), "local", "redis")
+	if ways.SessionDriver != nil {
+		c.oneOf("http.auth.sessionDriver.name", ways.SessionDriver.Name(), "local", "redis")
 	}
 
 	for _, key := range []string{"sessionKeysFile", "sessionDriver", "secureSession"} {
@@ -146,7 +154,7 @@ func (c *check) sessions() {
 }
 
 // authenticates says whether clients can say who they are in any way.
-func authenticates(auth config.Auth) bool {
-	return auth.HTPasswd != nil || auth.LDAP != nil || auth.Bearer != nil || auth.OpenID != nil ||
-		auth.MTLS != nil || auth.APIKey
+func authenticates(ways config.Auth) bool {
+	return ways.HTPasswd != nil || ways.LDAP != nil || ways.Bearer != nil || ways.OpenID != nil ||
+		ways.MTLS != nil || ways.APIKey
 }

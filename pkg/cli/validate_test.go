@@ -190,6 +190,7 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"auth": {"failDelay": -1}}`, "http.auth.failDelay", "negative"},
 	{`"http": {"auth": {"htpasswd": {}}}`, "http.auth.htpasswd.path", "is missing"},
 	{`"http": {"auth": {"htpasswd": {"path": "none"}}}`, "http.auth.htpasswd.path", "no such file"},
+	{`"http": {"auth": {"htpasswd": {"path": "server.key"}}}`, "http.auth.htpasswd.path", "server.key: line 1: "},
 	{`"http": {"auth": {"htpasswd": {"path": "data"}}}`, "http.auth.htpasswd.path", "not a file"},
 	{`"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap", "not built yet"},
 	{`"http": {"auth": {"bearer": {"realm": "a", "service": "b", "cert": "server.crt"}}}`, "http.auth.bearer", "not built yet"},

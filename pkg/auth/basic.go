@@ -1,0 +1,143 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// errWrong: this place does not know such a user with such a password.
+var errWrong = errors.New("wrong name or password")
+
+// login is a name and a password that a client has sent.
+type login struct {
+	user, password string
+
+	// allowed is asked again by who made the login wait, so that many at once are no
+	// way around the limit.
+	allowed func() error
+}
+
+// directory is a place that knows users and passwords. Methods are called concurrently.
+type directory interface {
+	// check returns the user.
+	//
+	// Errors: errWrong, ErrUnavailable, *TooManyError; that of the context if the client
+	// has left.
+	check(ctx context.Context, l login) (User, error)
+}
+
+// basic is the way of names and passwords (RFC 7617). Directories are asked one after the
+// other until one says yes: those that are near first.
+type basic struct {
+	directories []directory
+	attempts    *attempts
+	failDelay   time.Duration
+	realm       string
+}
+
+// openBasic returns nil if cfg names no directory.
+func openBasic(cfg config.HTTP) (*basic, error) {
+	if cfg.Auth.HTPasswd == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+
+	attempts, err := newAttempts()
+	if err != nil {
+		return nil, err
+	}
+
+	file, err := openHTPasswd(cfg.Auth.HTPasswd.Path)
+	if err != nil {
+		return nil, err
+	}
+
+	return &basic{
+		directories: []directory{file},
+		attempts:    attempts,
+		failDelay:   time.Duration(cfg.Auth.FailDelay) * time.Second,
+		realm:       cfg.Realm,
+	}, nil
+}
+
+// Challenge implements Way.
+func (b *basic) Challenge() string { return basicChallenge(b.realm) }
+
+// User implements Way.
+func (b *basic) User(r *http.Request) (User, error) {
+	name, password, ok := r.BasicAuth()
+	if !ok {
+		return User{}, errNotMine
+	}
+
+	attempt := b.attempts.of(name, r.RemoteAddr)
+	allowed := func() error { return attempt.allowed(time.Now()) }
+
+	if err := allowed(); err != nil {
+		return User{}, err
+	}
+
+	user, err := b.ask(r.Context(), login{user: name, password: password, allowed: allowed})
+	if err == nil {
+		attempt.succeeded(time.Now())
+
+		return user, nil
+	}
+
+	if !errors.Is(err, errWrong) {
+		return User{}, err
+	}
+
+	attempt.failed(time.Now())
+
+	if err := pause(r.Context(), b.failDelay); err != nil {
+		return User{}, err
+	}
+
+	return User{}, fmt.Errorf("%w: %w", ErrUnauthorized, errWrong)
+}
+
+// ask asks the directories. Where one cannot be asked and no other says yes, nobody knows.
+func (b *basic) ask(ctx context.Context, l login) (User, error) {
+	if l.user == "" || len(l.password) > maxPassword {
+		return User{}, errWrong
+	}
+
+	err := errWrong
+
+	for _, d := range b.directories {
+		user, failed := d.check(ctx, l)
+
+		switch {
+		case failed == nil:
+			return user, nil
+		case errors.Is(failed, ErrUnavailable):
+			err = failed
+		case !errors.Is(failed, errWrong):
+			return User{}, failed
+		}
+	}
+
+	return User{}, err
+}
+
+// pause waits, or until the client is gone.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
