@@ -95,6 +95,40 @@ func TestBackup(t *testing.T) {
 			stop(again)
 		})
 
+		Convey("a repository whose log is lost stays in the backup", func() {
+			stop(zot)
+			data := filepath.Join(zot.cmd.Dir, "data")
+			So(os.RemoveAll(filepath.Join(data, "other", ".zot")), ShouldBeNil)
+			So(os.Remove(filepath.Join(data, "other", "index.json")), ShouldBeNil)
+
+			out, status := zot.run(t, "backup", "backup")
+			So(status, ShouldEqual, 1)
+			So(out, ShouldContainSubstring, "backup: other: damaged: its log is lost")
+			So(isLayout(backup, "other", "v1"), ShouldBeTrue)
+		})
+
+		Convey("a backup that was copied without its list of repositories is restored whole", func() {
+			stop(zot)
+			So(os.RemoveAll(filepath.Join(backup, "_repos")), ShouldBeNil)
+			So(os.RemoveAll(filepath.Join(zot.cmd.Dir, "data")), ShouldBeNil)
+
+			So(zot.mustRun(t, "restore", "backup"), ShouldStartWith, "restore of 2 repositories is done")
+			So(isLayout(filepath.Join(zot.cmd.Dir, "data"), "team/app", "v1"), ShouldBeTrue)
+		})
+
+		Convey("a repository that the backup has lost is named, however often it is tried", func() {
+			stop(zot)
+			So(os.RemoveAll(filepath.Join(backup, "other")), ShouldBeNil)
+			So(os.RemoveAll(filepath.Join(zot.cmd.Dir, "data")), ShouldBeNil)
+
+			for range 2 {
+				out, status := zot.run(t, "restore", "backup")
+				So(status, ShouldEqual, 1)
+				So(out, ShouldContainSubstring, "restore: other: damaged: its log is lost")
+				So(isLayout(filepath.Join(zot.cmd.Dir, "data"), "team/app", "v1"), ShouldBeTrue)
+			}
+		})
+
 		Convey("a sub-path that is not mounted takes nothing from the backup", func() {
 			stop(zot)
 

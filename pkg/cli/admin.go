@@ -97,7 +97,7 @@ func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.
 
 	log := zerolog.New(zerolog.ConsoleWriter{Out: o.streams.Err, NoColor: true}).Level(zerolog.WarnLevel)
 
-	stores, err := openStores(ctx, quietly(cfg), storeMode{passive: o.passive}, log)
+	stores, err := openStores(ctx, quietly(cfg), storeMode{passive: o.passive, keepNames: true}, log)
 	if err != nil {
 		return err
 	}

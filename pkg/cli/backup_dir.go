@@ -47,7 +47,7 @@ func (k *keptStores) Backup(
 		return done, err
 	}
 
-	err = withBackup(ctx, opts.Dir, k.log, func(backup *storage.Stores) (err error) {
+	err = withBackup(ctx, opts.Dir, storeMode{}, k.log, func(backup *storage.Stores) (err error) {
 		done, err = storage.Copy(ctx, k.Stores, backup, storage.CopyOptions{Exact: true, Who: backupUser, Tell: tell})
 
 		return err
@@ -74,9 +74,9 @@ func (k *keptStores) Restore(
 		return done, err
 	}
 
-	err = withBackup(ctx, opts.Dir, k.log, func(backup *storage.Stores) (err error) {
+	err = withBackup(ctx, opts.Dir, storeMode{keepNames: true}, k.log, func(backup *storage.Stores) (err error) {
 		done, err = storage.Copy(ctx, backup, k.Stores, storage.CopyOptions{
-			Repos: opts.Repos, Exact: opts.Exact, Who: restoreUser, Tell: tell,
+			Repos: opts.Repos, Exact: opts.Exact, AtRest: true, Who: restoreUser, Tell: tell,
 		})
 
 		return err
@@ -123,12 +123,12 @@ func (k *keptStores) roots() []string {
 }
 
 // withBackup calls use with what a directory holds: one store with all repositories.
-func withBackup(ctx context.Context, dir string, log zerolog.Logger, use func(*storage.Stores) error) (err error) {
+func withBackup(ctx context.Context, dir string, mode storeMode, log zerolog.Logger, use func(*storage.Stores) error) (err error) {
 	cfg := config.Store{
 		RootDirectory: dir, Dedupe: true, Commit: true, Sparse: true, Buffers: config.DefaultBuffers, LockWait: time.Second,
 	}
 
-	store, err := openStore(ctx, cfg, newBuffers(cfg), storeMode{}, log)
+	store, err := openStore(ctx, cfg, newBuffers(cfg), mode, log)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}

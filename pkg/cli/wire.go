@@ -60,8 +60,9 @@ func openStores(ctx context.Context, cfg config.Storage, mode storeMode, log zer
 
 // storeMode is how stores are opened, beside their own settings.
 type storeMode struct {
-	passive bool // they do nothing by themselves
-	scrub   storage.ScrubSchedule
+	passive   bool // they do nothing by themselves
+	keepNames bool // those of repositories that are not there
+	scrub     storage.ScrubSchedule
 }
 
 // servingMode is that of a process that serves.
@@ -142,7 +143,7 @@ func openDirectory(
 
 	store, err := local.NewStore(ctx, root, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg), Passive: mode.passive,
-		Scrub: mode.scrub,
+		KeepNames: mode.keepNames, Scrub: mode.scrub,
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), root.Close())

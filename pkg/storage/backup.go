@@ -17,6 +17,10 @@ type CopyOptions struct {
 	Exact bool       // what the target has, and the source has not, goes
 	Who   string     // has done it, in the records of the target
 
+	// AtRest: nobody pushes to the source, so a repository that it lists and that is not there
+	// is lost.
+	AtRest bool
+
 	// Tell is called with what has been done so far, now and then and at the end, by one
 	// goroutine at a time; nil = nobody wants to know.
 	Tell func(Copied)
@@ -50,14 +54,14 @@ const (
 func Copy(ctx context.Context, from, to *Stores, opts CopyOptions) (Copied, error) {
 	t := &transfer{from: from, to: to, opts: opts, sending: newKeyLocks()}
 
-	names, err := t.names(ctx)
+	names, unlisted, err := t.names(ctx)
 	if err != nil {
 		return t.done, err
 	}
 
 	t.note(func(done *Copied) { done.Of = len(names) })
 
-	err = t.each(ctx, names, t.copyRepo)
+	err = errors.Join(t.each(ctx, names, t.copyRepo), unlisted)
 	if err == nil && opts.Exact && len(opts.Repos) == 0 {
 		err = t.dropOthers(ctx, names)
 	}
@@ -94,24 +98,6 @@ func (t *transfer) note(change func(done *Copied)) {
 		t.told = time.Now()
 		t.opts.Tell(t.done)
 	}
-}
-
-// names are the repositories to copy.
-//
-// Errors: ErrRepoUnknown.
-func (t *transfer) names(ctx context.Context) ([]RepoName, error) {
-	all, _, err := t.from.ListRepos(ctx, "", -1)
-	if err != nil || len(t.opts.Repos) == 0 {
-		return all, err
-	}
-
-	for _, name := range t.opts.Repos {
-		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("%w: %s", ErrRepoUnknown, name)
-		}
-	}
-
-	return t.opts.Repos, nil
 }
 
 // each calls do with several repositories at once, and with all of them, whatever fails,

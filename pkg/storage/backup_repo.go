@@ -31,6 +31,10 @@ type repoCopy struct {
 const maxTakes = 5
 
 func (c *repoCopy) run(ctx context.Context) error {
+	if !c.src.visible.Load().exists() {
+		return c.isLost(ctx)
+	}
+
 	if err := c.findCopied(ctx); err != nil {
 		return err
 	}

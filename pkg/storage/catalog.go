@@ -185,6 +185,10 @@ func (s *Store) rebuildCatalog(ctx context.Context) error {
 		return errors.Join(failed...)
 	}
 
+	if s.opts.KeepNames {
+		return nil
+	}
+
 	for _, name := range listed {
 		if !there[name] {
 			if err := s.prune(ctx, name); err != nil {
@@ -209,6 +213,9 @@ func (s *Store) prune(ctx context.Context, name RepoName) error {
 	if err != nil || exists {
 		return err
 	}
+
+	s.opts.Log.Warn().Str("repository", string(name)).
+		Msg("it was in the catalog, and nothing tells what it had: its first push was broken off, or its log is lost")
 
 	return s.catalog.remove(ctx, name)
 }

@@ -70,7 +70,7 @@ func (r *repository) load(ctx context.Context) error {
 
 	r.covered.Store(next.seq)
 
-	if err := next.foldTail(loaded.Tail); err != nil {
+	if next, err = r.foldTail(ctx, next, loaded.Tail); err != nil {
 		return err
 	}
 
@@ -200,6 +200,23 @@ func (r *repository) replay(ctx context.Context, seq uint64) *state {
 	}
 
 	return st
+}
+
+// foldTail folds records behind a checkpoint. If that is not the one which they follow, since
+// another one is missing, the history may have what lies between.
+//
+// Errors: ErrDamaged.
+func (r *repository) foldTail(ctx context.Context, st *state, tail []Record) (*state, error) {
+	if len(tail) > 0 && tail[0].Seq > st.seq+1 {
+		if replayed := r.replay(ctx, tail[0].Seq-1); replayed != nil {
+			r.store.opts.Log.Error().Str("repository", string(r.name)).Uint64("has", st.seq).Uint64("wants", replayed.seq).
+				Msg("a checkpoint is missing; the one before it and the history have the same")
+
+			st = replayed
+		}
+	}
+
+	return st, st.foldTail(tail)
 }
 
 // foldTail folds the records that the state does not have yet.

@@ -24,6 +24,9 @@ type Options struct {
 	// Passive: the store is opened to be looked at, and changes nothing by itself. What
 	// lies beside the logs is not taken in.
 	Passive bool
+
+	// KeepNames: repositories that are listed and not there stay listed, so that it is noticed.
+	KeepNames bool
 }
 
 // Store is one image store: a Driver, a Cache of its own, and the engine over them.

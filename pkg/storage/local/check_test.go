@@ -269,6 +269,9 @@ var damages = []damage{
 		c.must(os.Remove(c.glob("a/.zot/checkpoint-*", -1)))
 		c.must(os.Remove(c.glob("a/.zot/history-*", -1)))
 	}, "records-missing", "records-lost", "v5 v6"},
+	{"the newest checkpoint is missing, and the history has its records", func(c *checkedRoot) {
+		c.must(os.Remove(c.glob("a/.zot/checkpoint-*", -1)))
+	}, "", "", ""},
 	{"both checkpoints are damaged", func(c *checkedRoot) {
 		c.flip(c.glob("a/.zot/checkpoint-*", -1), 200)
 		c.flip(c.glob("a/.zot/checkpoint-*", 0), 200)
