@@ -23,6 +23,20 @@ func (c *Client) ReadBlob(ctx context.Context, repo string, dgst digest.Digest) 
 	}, dgst)
 }
 
+// OpenBlob opens a blob for reading, unchecked. The caller closes it.
+//
+// Errors: ErrNotFound.
+func (c *Client) OpenBlob(ctx context.Context, repo string, dgst digest.Digest) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, request{
+		method: http.MethodGet, url: c.at(repo + "/blobs/" + dgst.String()), status: []int{http.StatusOK},
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return resp.Body, nil
+}
+
 // ReadManifest reads a manifest by tag or by digest without keeping it, and checks that it is
 // the one that is wanted. Whether the server names its digest does not matter.
 //

@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options, watch Watcher) (_ *Report, err error) {
 		return nil, err
 	}
 
-	b, err := open(ctx, o)
+	b, err := open(ctx, o, largestOf(tests))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,8 @@ func Run(ctx context.Context, o Options, watch Watcher) (_ *Report, err error) {
 	return report, nil
 }
 
-func open(ctx context.Context, o Options) (_ *bench, err error) {
+// open finds the registry, and makes random bytes for blobs of up to largest bytes.
+func open(ctx context.Context, o Options, largest int) (_ *bench, err error) {
 	base, err := o.check()
 	if err != nil {
 		return nil, err
@@ -98,8 +99,15 @@ func open(ctx context.Context, o Options) (_ *bench, err error) {
 	return b, err
 }
 
-// largest is the size of the largest blob that tests push, in bytes.
-const largest = 100 * mb
+// largestOf is the size of the largest blob that tests push, in bytes.
+func largestOf(tests []Test) int {
+	size := large[len(large)-1].mb * mb
+	for _, t := range tests {
+		size = max(size, t.largest)
+	}
+
+	return size
+}
 
 func (b *bench) close() error {
 	b.transport.close()

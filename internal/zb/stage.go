@@ -78,14 +78,18 @@ func missing(ctx context.Context, s *stage, repo string, b blob) error {
 // push pushes an image, and returns how many bytes that were.
 func (s *stage) push(ctx context.Context, repo, tag string, img *image, send sendBlob) (int64, error) {
 	for _, b := range img.blobs {
-		s.note(&s.blobs, repo, b.digest)
-
-		if err := send(ctx, s, repo, b); err != nil {
+		if err := s.pushBlob(ctx, repo, b, send); err != nil {
 			return 0, err
 		}
 	}
 
 	return img.size(), s.put(ctx, repo, tag, img)
+}
+
+func (s *stage) pushBlob(ctx context.Context, repo string, b blob, send sendBlob) error {
+	s.note(&s.blobs, repo, b.digest)
+
+	return send(ctx, s, repo, b)
 }
 
 // put pushes a manifest.

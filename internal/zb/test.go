@@ -16,6 +16,8 @@ type Test struct {
 	requests int   // operations that it proposes
 	workers  int   // operations at once, at most; 0 = as many as the options say
 	bytes    int64 // that an operation writes to the registry, about
+	largest  int   // bytes of its largest blob; 0 = those of large will do
+	named    bool  // it runs only where it is named: it needs much room
 	// prepare makes ready what the operations need, and is not measured.
 	//
 	// Errors: errUnsupported if the registry, or the options, do not have what it takes.
@@ -38,15 +40,15 @@ func unsupported(format string, args ...any) error {
 
 // Tests lists all tests, in the order in which they run.
 func Tests() []Test {
-	return slices.Concat(listTests(), smallTests(), manifestTests(), blobTests(), pushTests(), pullTests(), mixedTests(), coldTests())
+	return slices.Concat(listTests(), smallTests(), manifestTests(), blobTests(), pushTests(), pullTests(), mixedTests(), hugeTests(), coldTests())
 }
 
 // Select returns the tests that are named: exactly, or else by a regular expression,
-// whose case does not matter. Without names it returns all.
+// whose case does not matter. Without names it returns all that need not be named.
 func Select(names []string) ([]Test, error) {
 	all := Tests()
 	if len(names) == 0 {
-		return all, nil
+		return slices.DeleteFunc(all, func(t Test) bool { return t.named }), nil
 	}
 
 	chosen := map[string]bool{}

@@ -78,7 +78,7 @@ func (g *gcBench) build(ctx context.Context) error {
 		return err
 	}
 
-	g.warm, err = g.prepare(g.options, 100, 1<<30)
+	g.warm, err = g.prepare(100, 1<<30)
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func timed(ctx context.Context, took *[]time.Duration, work func() error) error 
 func (g *gcBench) pushOne(ctx context.Context, worker int) error {
 	n := g.pushed.Add(1)
 
-	images, err := g.prepare(g.options, 1, 1<<31+n)
+	images, err := g.prepare(1, 1<<31+n)
 	if err != nil {
 		return err
 	}

@@ -15,12 +15,8 @@ import (
 // layerSize makes an image of about 10 kB, in bytes.
 const layerSize = 9500
 
-// All clients push to each of these repositories at once.
-const (
-	warmRepo = "bench/warm" // before anything is measured
-	fewRepo  = "bench/few"  // has 100 tags
-	fullRepo = "bench/full"
-)
+// warmRepo has the images that are pulled.
+const warmRepo = "bench/warm"
 
 func repoOf(worker int) string { return fmt.Sprintf("bench/worker%d", worker) }
 
@@ -53,11 +49,11 @@ func rate(
 }
 
 // prepare makes images beforehand: neither random bytes nor digests are measured.
-func (s *subject) prepare(o options, count int, seed uint64) ([]*image, error) {
+func (s *subject) prepare(count int, seed uint64) ([]*image, error) {
 	images := make([]*image, count)
 
 	for n := range images {
-		img, err := wire.NewImage(seed+uint64(n), o.layer)
+		img, err := wire.NewImage(seed+uint64(n), layerSize)
 		if err != nil {
 			return nil, err
 		}
@@ -115,31 +111,4 @@ func (s *subject) pull(ctx context.Context, repo, tag string, img *image) error 
 	}
 
 	return nil
-}
-
-// fill gives a repository as many tags, each an image of its own.
-func (s *subject) fill(ctx context.Context, o options, repo string, tags int, seed uint64) error {
-	images, err := s.prepare(o, tags, seed)
-	if err != nil {
-		return err
-	}
-
-	_, err = rate(ctx, o.clients, tags, func(ctx context.Context, _, n int) error {
-		return s.push(ctx, repo, tagOf(n), images[n])
-	})
-
-	return err
-}
-
-// move pushes new images to tags that a repository has, and returns how many per
-// second.
-func (s *subject) move(ctx context.Context, o options, repo string, tags int, seed uint64) (float64, error) {
-	images, err := s.prepare(o, o.images, seed)
-	if err != nil {
-		return 0, err
-	}
-
-	return rate(ctx, o.clients, o.images, func(ctx context.Context, _, n int) error {
-		return s.push(ctx, repo, tagOf(n*7%tags), images[n])
-	})
 }

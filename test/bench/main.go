@@ -1,6 +1,6 @@
-// Command bench gives a first look at speed: the same load against this registry and
-// against distribution, in turns, on the same machine. A small image is a config, one
-// layer and a manifest, 10 kB in all; a push of it is 7 requests, a pull is 3.
+// Command bench measures this registry beside others, and beside bare servers as the limit of
+// the machine: the same work in turns, in one run. docs/performance.md says how, and what came
+// of it; what is measured, and how far it should come, stands in aims.go.
 package main
 
 import (
@@ -11,22 +11,26 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
+	"time"
 )
 
 // options are the command line.
 type options struct {
 	zot, distribution string // paths of the binaries
 	clients           int    // requests under way at once
-	images            int    // pushed and pulled in one measurement
 	runs              int    // measurements of each, of which the median counts
-	tags              int    // in the repository that is full
-	layer             int    // bytes of an image's layer
+	duration          time.Duration
+	short             bool   // a look at whether it is far slower than it was
+	reports           string // directory for reports; "" = none
 	bucket            bool   // on an S3 server
-	gc                bool   // measure what a run of GC costs
-	idle              bool   // of GC: nobody pushes or pulls meanwhile
-	repositories      int    // in the store that is collected
-	seconds           int    // of load before and after GC
+
+	bareAddr, bareDir string // be a bare server
+	bareSync          bool
+
+	gc           bool // measure what a run of GC costs
+	idle         bool // of GC: nobody pushes or pulls meanwhile
+	repositories int  // in the store that is collected
+	seconds      int  // of load before and after GC
 }
 
 func main() {
@@ -35,11 +39,14 @@ func main() {
 	flag.StringVar(&o.zot, "zot", "bin/zot", "`path` of this registry")
 	flag.StringVar(&o.distribution, "distribution", "bin/tools/registry", "`path` of the other one")
 	flag.IntVar(&o.clients, "clients", 16, "clients at once")
-	flag.IntVar(&o.images, "images", 1000, "images in one measurement")
 	flag.IntVar(&o.runs, "runs", 5, "measurements of each")
-	flag.IntVar(&o.tags, "tags", 5000, "tags in the full repository")
-	flag.IntVar(&o.layer, "layer", layerSize, "bytes of an image's layer")
+	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of each test in each run")
+	flag.BoolVar(&o.short, "short", false, "fail if a ratio is below half of its aim, and leave out what takes long")
+	flag.StringVar(&o.reports, "reports", "", "`directory` for the reports in JSON and HTML")
 	flag.BoolVar(&o.bucket, "s3", false, "on an S3 server, versitygw")
+	flag.StringVar(&o.bareAddr, "bare", "", "be a bare server at this `address`")
+	flag.StringVar(&o.bareDir, "bare-dir", "", "`directory` of the bare server")
+	flag.BoolVar(&o.bareSync, "bare-sync", false, "the bare server flushes blobs")
 	flag.BoolVar(&o.gc, "gc", false, "what a run of GC costs")
 	flag.BoolVar(&o.idle, "idle", false, "with -gc: nobody pushes or pulls meanwhile")
 	flag.IntVar(&o.repositories, "repositories", 2000, "with -gc: repositories of 100 blobs each")
@@ -58,139 +65,49 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
-	if o.gc {
+	switch {
+	case o.bareAddr != "":
+		return serveBare(ctx, o.bareAddr, o.bareDir, o.bareSync)
+	case o.gc:
 		return benchGC(ctx, o, out)
-	}
-
-	if o.bucket {
+	case o.bucket:
 		return benchBucket(ctx, o, out)
 	}
 
-	zot := zotTarget("zot", o.zot, nil)
-
-	if err := compare(ctx, o, out, zot, distributionTarget(o.distribution)); err != nil {
+	c, err := compare(ctx, o, out, "zot, distribution and bare servers on a disk", aims,
+		zotTarget(zotName, o.zot, nil), distributionTarget(o.distribution),
+		zotTarget(uncommittedName, o.zot, map[string]any{"commit": false}),
+		bareTarget(bareName, false), bareTarget(bareSyncedName, true))
+	if err != nil {
 		return err
 	}
 
-	uncached := zotTarget("zot, no cache", o.zot, map[string]any{"dedupe": false})
-	if err := compare(ctx, o, out, zot, uncached); err != nil {
+	return o.finish(c, out, "performance")
+}
+
+// finish writes the reports, and says whether the ratios are far below the aims.
+func (o options) finish(c *comparison, out io.Writer, name string) error {
+	if err := c.writeText(out); err != nil {
 		return err
 	}
 
-	return fill(ctx, o, out)
-}
-
-// compare measures push and pull of small images, in turns.
-func compare(ctx context.Context, o options, out io.Writer, targets ...target) error {
-	push, pull := make([][]float64, len(targets)), make([][]float64, len(targets))
-
-	for n := range o.runs {
-		for i, t := range targets {
-			pushed, pulled, err := pushAndPull(ctx, o, t, uint64(n))
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
-
-			push[i], pull[i] = append(push[i], pushed), append(pull[i], pulled)
-			fmt.Fprintf(out, "run %d  %-13s push %7.0f/s  pull %7.0f/s\n", n+1, t.name, pushed, pulled)
-		}
-	}
-
-	report(out, "push", targets, push)
-	report(out, "pull", targets, pull)
-
-	return nil
-}
-
-func report(out io.Writer, what string, targets []target, rates [][]float64) {
-	a, b := median(rates[0]), median(rates[1])
-	fmt.Fprintf(out, "%s: %s %.0f/s, %s %.0f/s, ratio %.2f\n",
-		what, targets[0].name, a, targets[1].name, b, a/b)
-}
-
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-
-	return values[len(values)/2]
-}
-
-// pushAndPull starts t on an empty directory and returns images per second.
-func pushAndPull(ctx context.Context, o options, t target, seed uint64) (pushed, pulled float64, err error) {
-	s, err := t.open(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-
-	defer func() { err = errors.Join(err, s.close()) }()
-
-	if err := s.fill(ctx, o, warmRepo, o.images, seed<<20+1<<19); err != nil {
-		return 0, 0, err
-	}
-
-	images, err := s.prepare(o, o.images, seed<<20)
-	if err != nil {
-		return 0, 0, err
-	}
-
-	pushed, err = rate(ctx, o.clients, o.images, func(ctx context.Context, worker, n int) error {
-		return s.push(ctx, repoOf(worker), tagOf(n), images[n])
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-
-	pulled, err = rate(ctx, o.clients, o.images, func(ctx context.Context, worker, n int) error {
-		return s.pull(ctx, repoOf(worker), tagOf(n), images[n])
-	})
-
-	return pushed, pulled, err
-}
-
-// fill measures pushes to one repository that holds 100 tags, and to one that is full.
-// Each push moves a tag that is there, so that their number stays.
-func fill(ctx context.Context, o options, out io.Writer) error {
-	few, many := make([]float64, 0, o.runs), make([]float64, 0, o.runs)
-
-	for n := range o.runs {
-		a, b, err := fewAndMany(ctx, o, uint64(n+100))
-		if err != nil {
+	if o.reports != "" {
+		if err := c.save(o.reports, name); err != nil {
 			return err
 		}
-
-		few, many = append(few, a), append(many, b)
-		fmt.Fprintf(out, "run %d  push at 100 tags %7.0f/s  at %d tags %7.0f/s\n", n+1, a, o.tags, b)
 	}
 
-	fmt.Fprintf(out, "push into one repository: at 100 tags %.0f/s, at %d tags %.0f/s, ratio %.2f\n",
-		median(few), o.tags, median(many), median(many)/median(few))
-
-	return nil
-}
-
-// fewTags is the size of a repository that is not full.
-const fewTags = 100
-
-func fewAndMany(ctx context.Context, o options, seed uint64) (few, many float64, err error) {
-	s, err := zotTarget("zot", o.zot, nil).open(ctx)
-	if err != nil {
-		return 0, 0, err
+	if !o.short {
+		return nil
 	}
 
-	defer func() { err = errors.Join(err, s.close()) }()
+	var far []error
 
-	if err := s.fill(ctx, o, fewRepo, fewTags, seed<<20); err != nil {
-		return 0, 0, err
+	for _, r := range c.Ratios {
+		if r.Ratio > 0 && r.Ratio < r.Least/2 {
+			far = append(far, fmt.Errorf("%s: %s does %.2f times what %s does, less than half of %g", r.Test, r.Of, r.Ratio, r.To, r.Least))
+		}
 	}
 
-	if err := s.fill(ctx, o, fullRepo, o.tags, seed<<20+1<<17); err != nil {
-		return 0, 0, err
-	}
-
-	if few, err = s.move(ctx, o, fewRepo, fewTags, seed<<20+1<<18); err != nil {
-		return 0, 0, err
-	}
-
-	many, err = s.move(ctx, o, fullRepo, o.tags, seed<<20+1<<19)
-
-	return few, many, err
+	return errors.Join(far...)
 }

@@ -45,13 +45,13 @@ func (s *bucketServer) bucket() (string, error) {
 
 // zotInBucket is this registry on a bucket, without any cache: each replica may be that.
 func zotInBucket(binary string, server *bucketServer) target {
-	return target{"zot", func(dir, addr string) ([]string, error) {
+	return target{zotName, func(dir, addr string) ([]string, error) {
 		bucket, err := server.bucket()
 		if err != nil {
 			return nil, err
 		}
 
-		inner := zotTarget("zot", binary, map[string]any{"storageDriver": map[string]any{
+		inner := zotTarget(zotName, binary, map[string]any{"storageDriver": map[string]any{
 			"name": "s3", "region": server.Region, "bucket": bucket, "regionendpoint": server.Endpoint,
 			"accesskey": server.AccessKey, "secretkey": server.SecretKey,
 		}})
@@ -63,7 +63,7 @@ func zotInBucket(binary string, server *bucketServer) target {
 // distributionInBucket is distribution on a bucket. It sends the bytes of blobs itself,
 // as zot does: by a redirect a client would measure the S3 server.
 func distributionInBucket(binary string, server *bucketServer) target {
-	return target{"distribution", func(dir, addr string) ([]string, error) {
+	return target{distributionName, func(dir, addr string) ([]string, error) {
 		bucket, err := server.bucket()
 		if err != nil {
 			return nil, err
@@ -84,16 +84,11 @@ func benchBucket(ctx context.Context, o options, out io.Writer) (err error) {
 
 	defer func() { err = errors.Join(err, server.close()) }()
 
-	targets := []target{zotInBucket(o.zot, server), distributionInBucket(o.distribution, server)}
-
-	fmt.Fprintf(out, "images of %d bytes, on one S3 server\n", layerSize)
-
-	if err := compare(ctx, o, out, targets...); err != nil {
+	c, err := compare(ctx, o, out, "zot and distribution in a bucket", bucketAims,
+		zotInBucket(o.zot, server), distributionInBucket(o.distribution, server))
+	if err != nil {
 		return err
 	}
 
-	o.layer, o.images = 1<<20, o.images/4
-	fmt.Fprintf(out, "images of a layer of %d bytes, on one S3 server\n", o.layer)
-
-	return compare(ctx, o, out, targets...)
+	return o.finish(c, out, "performance-s3")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -52,8 +53,17 @@ func zotTarget(name, binary string, storage map[string]any) target {
 
 // distributionTarget is distribution on a directory.
 func distributionTarget(binary string) target {
-	return target{"distribution", func(dir, addr string) ([]string, error) {
+	return target{distributionName, func(dir, addr string) ([]string, error) {
 		return servers.Distribution(binary, dir, addr, servers.DistributionOnDisk(dir))
+	}}
+}
+
+// bareTarget is a bare server: this program, in a process of its own.
+func bareTarget(name string, sync bool) target {
+	return target{name, func(dir, addr string) ([]string, error) {
+		self, err := os.Executable()
+
+		return []string{self, "-bare", addr, "-bare-dir", dir, fmt.Sprintf("-bare-sync=%t", sync)}, err
 	}}
 }
 
