@@ -165,17 +165,23 @@ memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large
 cross: ## does it build for all platforms
 	@$(SUITE) cross $(MAKE) --no-print-directory binaries
 
+BENCH := $(GO) run ./test/bench -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
+
+.PHONY: bench
+bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## speed beside distribution and bare servers; the report goes to bin/bench
+	@$(SUITE) bench $(BENCH) -reports $(BIN)/bench
+
+.PHONY: bench-short
+bench-short: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a look at whether a ratio is far below what it should be
+	@$(SUITE) bench-short $(BENCH) -short -runs 1 -duration 1s
+
 .PHONY: bench-s3
-bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## the same, both in a bucket
-	@$(SUITE) bench-s3 $(GO) run ./test/bench -s3 -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
+bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## zot and distribution, both in a bucket
+	@$(SUITE) bench-s3 $(BENCH) -s3 -reports $(BIN)/bench
 
 .PHONY: bench-gc
 bench-gc: build ## what a run of GC over 200,000 blobs costs; GC_BENCH=-idle without load
-	@$(SUITE) bench-gc $(GO) run ./test/bench -gc $(GC_BENCH) -zot $(BIN)/zot
-
-.PHONY: bench
-bench: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a first look at speed, beside distribution
-	@$(SUITE) bench $(GO) run ./test/bench -zot $(BIN)/zot -distribution $(TOOLS)/registry-$(DISTRIBUTION_VERSION)
+	@$(SUITE) bench-gc $(BENCH) -gc $(GC_BENCH)
 
 ## --- tools, each installed once at its version
 

@@ -140,10 +140,9 @@ func (h blobHandlers) part(w *response, r *request) (err error) {
 
 // setBlob sets the headers of a body of blob bytes.
 func setBlob(w *response, length int64) {
-	header := w.Header()
-	header.Set("Accept-Ranges", "bytes")
-	header.Set("Content-Type", "application/octet-stream")
-	header.Set("Content-Length", strconv.FormatInt(length, 10))
+	w.set("Accept-Ranges", "bytes")
+	w.set("Content-Type", "application/octet-stream")
+	w.set("Content-Length", strconv.FormatInt(length, 10))
 }
 
 // sendBytes sends exactly length bytes of body. The limit stands directly over body,

@@ -250,8 +250,8 @@ func detailOf(err error) any {
 
 // sendJSON sends a body whole.
 func sendJSON(w *response, status int, mediaType string, data []byte) error {
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.set("Content-Type", mediaType)
+	w.set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 
 	if _, err := w.Write(data); err != nil {

@@ -59,8 +59,8 @@ func (h manifestHandlers) head(w *response, r *request) error {
 		return err
 	}
 
-	w.Header().Set("Content-Type", desc.MediaType)
-	w.Header().Set("Content-Length", strconv.FormatInt(desc.Size, 10))
+	w.set("Content-Type", desc.MediaType)
+	w.set("Content-Length", strconv.FormatInt(desc.Size, 10))
 	w.WriteHeader(http.StatusOK)
 
 	return nil
@@ -85,8 +85,8 @@ func describeManifest(w *response, r *request, desc storage.Descriptor) (sent bo
 
 // setDigest names what a response is about.
 func setDigest(w *response, dgst digest.Digest) {
-	w.Header().Set("Docker-Content-Digest", dgst.String())
-	w.Header().Set("ETag", etagOf(dgst))
+	w.set("Docker-Content-Digest", dgst.String())
+	w.set("Etag", etagOf(dgst))
 }
 
 // put commits a manifest.

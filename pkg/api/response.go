@@ -32,15 +32,29 @@ type response struct {
 
 	status int   // 0 = nothing was sent yet
 	bytes  int64 // of the body, sent
+
+	values []string  // of headers that set has set
+	room   [8]string // for values: as many as an answer has, nearly always
 }
 
-func newResponse(w http.ResponseWriter, r *http.Request, window time.Duration) *response {
-	return &response{
-		ResponseWriter: w,
-		ctl:            http.NewResponseController(w),
+func newResponse(rw http.ResponseWriter, r *http.Request, window time.Duration) *response {
+	w := &response{
+		ResponseWriter: rw,
+		ctl:            http.NewResponseController(rw),
 		window:         window,
 		plain:          r.TLS == nil && r.ProtoMajor == 1,
 	}
+	w.values = w.room[:0]
+
+	return w
+}
+
+// set sets a header, as http.Header.Set does. The name is in its canonical form, and the
+// value takes no memory of its own: every answer has some of these.
+func (w *response) set(name, value string) {
+	w.values = append(w.values, value)
+	last := len(w.values) - 1
+	w.Header()[name] = w.values[last : last+1 : last+1]
 }
 
 // Unwrap lets an http.ResponseController find the connection.

@@ -69,7 +69,7 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 		defer b.finish()
 	}
 
-	w.Header().Set("X-Request-Id", r.id)
+	w.set("X-Request-Id", r.id)
 
 	err := s.guard(w, r)
 	begun := w.status != 0
@@ -104,7 +104,7 @@ func (s *Server) route(w *response, r *request) error {
 	r.target = parsed
 
 	if strings.HasPrefix(r.URL.Path, "/v2") {
-		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		w.set("Docker-Distribution-Api-Version", "registry/2.0")
 	}
 
 	s.allowOrigin(w, r)
@@ -140,8 +140,11 @@ func (s *Server) call(w *response, r *request) error {
 	}
 
 	var err error
-	if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
-		return fmt.Errorf("%w: %w", errQuery, err)
+
+	if r.URL.RawQuery != "" {
+		if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			return fmt.Errorf("%w: %w", errQuery, err)
+		}
 	}
 
 	err = handle(w, r)

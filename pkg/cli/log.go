@@ -20,27 +20,39 @@ func openLog(cfg config.Log, stdout io.Writer) (log zerolog.Logger, closeLog fun
 		return zerolog.Nop(), nil, fmt.Errorf("log.level: %w", err)
 	}
 
-	w, closeLog := forPeople(stdout), func() error { return nil }
-
-	if cfg.Output != "" {
-		const mode = 0o640 // who runs zot, and who collects logs
-
-		f, err := os.OpenFile(cfg.Output, os.O_APPEND|os.O_CREATE|os.O_WRONLY, mode)
-		if err != nil {
-			return zerolog.Nop(), nil, fmt.Errorf("log.output: %w", err)
-		}
-
-		w, closeLog = f, f.Close
+	w, err := openLines(cfg.Output, stdout)
+	if err != nil {
+		return zerolog.Nop(), nil, err
 	}
 
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), closeLog, nil
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), w.Close, nil
 }
 
-// forPeople returns a writer of text for people if w is a terminal.
-func forPeople(w io.Writer) io.Writer {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+func openLines(output string, stdout io.Writer) (io.WriteCloser, error) {
+	if output == "" {
+		return onStdout(stdout), nil
 	}
 
-	return w
+	const mode = 0o640 // who runs zot, and who collects logs
+
+	f, err := os.OpenFile(output, os.O_APPEND|os.O_CREATE|os.O_WRONLY, mode)
+	if err != nil {
+		return nil, fmt.Errorf("log.output: %w", err)
+	}
+
+	return newGathered(f), nil
 }
+
+// onStdout returns a writer of text for people if stdout is a terminal.
+func onStdout(stdout io.Writer) io.WriteCloser {
+	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return staysOpen{zerolog.ConsoleWriter{Out: stdout, TimeFormat: "15:04:05.000"}}
+	}
+
+	return newGathered(staysOpen{stdout})
+}
+
+// staysOpen is a writer that another one closes.
+type staysOpen struct{ io.Writer }
+
+func (staysOpen) Close() error { return nil }

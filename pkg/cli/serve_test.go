@@ -375,9 +375,10 @@ func TestLogFile(t *testing.T) {
 		f, err := os.Create("out")
 		So(err, ShouldBeNil)
 
-		log, _, err := openLog(config.Log{Level: "info"}, f)
+		log, closeLog, err := openLog(config.Log{Level: "info"}, f)
 		So(err, ShouldBeNil)
 		log.Info().Msg("hello")
+		So(closeLog(), ShouldBeNil)
 		So(f.Close(), ShouldBeNil)
 
 		data, err := os.ReadFile("out")

@@ -14,7 +14,7 @@ const (
 	maxBody   = 64 << 10
 )
 
-// bodies keeps small manifests and blobs of a remote driver in memory, those that were
+// bodies keeps manifests in memory, and of a remote driver small blobs, too: those that were
 // used last. A body has the digest that it is kept under, whoever may see it: that is
 // for the state of a repository to say.
 type bodies struct {

@@ -86,12 +86,16 @@ func manifestError(ref Reference, err error) error {
 	return err
 }
 
+// readManifest reads a manifest, from memory if it is there. A look at the file costs little,
+// and tells what has happened to it.
 func (s *Store) readManifest(ctx context.Context, r *repository, record *ManifestRecord) ([]byte, error) {
-	if s.remote {
-		return s.readKept(ctx, r, record.Digest)
+	if !s.remote {
+		if _, err := s.stat(ctx, r, record.Digest); err != nil {
+			return nil, err
+		}
 	}
 
-	return s.readWhole(ctx, r, record.Digest)
+	return s.readKept(ctx, r, record.Digest)
 }
 
 func (m *ManifestRecord) descriptor() Descriptor {

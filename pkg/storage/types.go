@@ -75,12 +75,12 @@ func ParseRepoName(name string) (RepoName, error) {
 
 	before := ""
 
-	for i, part := range strings.Split(name, "/") {
+	for part := range strings.SplitSeq(name, "/") {
 		if !validComponent(part) {
 			return "", fmt.Errorf("%w: %q", ErrNameInvalid, name)
 		}
 
-		if reserved(i, before, part) {
+		if reserved(before, part) {
 			return "", fmt.Errorf("%w: %q is reserved in %q", ErrNameInvalid, part, name)
 		}
 
@@ -90,7 +90,8 @@ func ParseRepoName(name string) (RepoName, error) {
 	return RepoName(name), nil
 }
 
-func reserved(i int, before, part string) bool {
+// reserved says whether part may not stand behind another component, "" for none.
+func reserved(before, part string) bool {
 	switch part {
 	case "index.json", "oci-layout":
 		return true
@@ -98,7 +99,7 @@ func reserved(i int, before, part string) bool {
 		return before == "blobs"
 	}
 
-	return i == 0 && (strings.HasPrefix(part, "cache.db") || strings.HasPrefix(part, "meta.db"))
+	return before == "" && (strings.HasPrefix(part, "cache.db") || strings.HasPrefix(part, "meta.db"))
 }
 
 // validComponent matches [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*.
@@ -154,11 +155,31 @@ func ParseTag(tag string) (Tag, error) {
 // Errors: ErrDigestInvalid.
 func ParseDigest(s string) (digest.Digest, error) {
 	dgst := digest.Digest(s)
+	if isUsualDigest(s) { // nearly always; what follows uses regular expressions
+		return dgst, nil
+	}
+
 	if err := dgst.Validate(); err != nil {
 		return "", fmt.Errorf("%w: %q: %w", ErrDigestInvalid, s, err)
 	}
 
 	return dgst, CheckAlgorithm(dgst.Algorithm())
+}
+
+// isUsualDigest says whether s is a digest of SHA-256.
+func isUsualDigest(s string) bool {
+	const prefix, length = "sha256:", 7 + 64
+	if len(s) != length || s[:len(prefix)] != prefix {
+		return false
+	}
+
+	for _, c := range []byte(s[len(prefix):]) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+
+	return true
 }
 
 // CheckAlgorithm says whether digests of alg are taken.

@@ -116,7 +116,9 @@ func measure(ctx context.Context, o options, t target, tests []string, run int) 
 }
 
 // isHuge says whether a test is measured in megabytes, and by a number of operations.
-func isHuge(test string) bool { return strings.HasPrefix(test, "blob-") && strings.HasSuffix(test, "mb") }
+func isHuge(test string) bool {
+	return strings.HasPrefix(test, "blob-") && strings.HasSuffix(test, "mb")
+}
 
 // failures is an error where operations failed: figures beside them mean nothing.
 func failures(results []zb.Result) error {

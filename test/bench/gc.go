@@ -61,7 +61,7 @@ func (g *gcBench) build(ctx context.Context) error {
 		return err
 	}
 
-	_, err := rate(ctx, g.clients, g.repositories, func(ctx context.Context, _, n int) error {
+	err := each(ctx, g.clients, g.repositories, func(ctx context.Context, _, n int) error {
 		_, _, err := g.client.Manifest(ctx, layoutName(n), tagOf(0))
 
 		return err
@@ -83,7 +83,7 @@ func (g *gcBench) build(ctx context.Context) error {
 		return err
 	}
 
-	_, err = rate(ctx, g.clients, len(g.warm), func(ctx context.Context, _, n int) error {
+	err = each(ctx, g.clients, len(g.warm), func(ctx context.Context, _, n int) error {
 		return g.push(ctx, warmRepo, tagOf(n), g.warm[n])
 	})
 

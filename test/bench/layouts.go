@@ -29,11 +29,9 @@ func layoutName(n int) string { return fmt.Sprintf("store/r%04d", n) }
 
 // makeLayouts writes the repositories as OCI layouts that are some hours old.
 func (g *gcBench) makeLayouts(ctx context.Context) error {
-	_, err := rate(ctx, 2, g.repositories, func(_ context.Context, _, n int) error {
+	return each(ctx, 2, g.repositories, func(_ context.Context, _, n int) error {
 		return makeLayout(filepath.Join(g.dir, "data", layoutName(n)), uint64(n))
 	})
-
-	return err
 }
 
 func makeLayout(dir string, seed uint64) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,14 +21,11 @@ func repoOf(worker int) string { return fmt.Sprintf("bench/worker%d", worker) }
 
 func tagOf(n int) string { return fmt.Sprintf("v%d", n) }
 
-// rate calls do for 0..total-1, by as many workers as there are clients, and returns
-// calls per second. Worker w always gets the same numbers, so that what it pushed to
-// its repository it pulls from there.
-func rate(
+// each calls do for 0..total-1, by as many workers as there are clients.
+func each(
 	ctx context.Context, clients, total int, do func(ctx context.Context, worker, n int) error,
-) (float64, error) {
+) error {
 	g, ctx := errgroup.WithContext(ctx)
-	started := time.Now()
 
 	for w := range clients {
 		g.Go(func() error {
@@ -43,9 +39,7 @@ func rate(
 		})
 	}
 
-	err := g.Wait()
-
-	return float64(total) / time.Since(started).Seconds(), err
+	return g.Wait()
 }
 
 // prepare makes images beforehand: neither random bytes nor digests are measured.

@@ -47,11 +47,20 @@ func (l *repoLog) TookIndex(version any) {
 	l.seen, _ = version.(identity) // nil: there is none
 }
 
-// Refresh looks at index.json with one stat. A second one, under the lock, decides
-// if that is news: what the first saw may be older than what we wrote since.
-func (l *repoLog) Refresh(context.Context, uint64, time.Time) (storage.Changes, error) {
+// Refresh looks at index.json with one stat, unless it has done so since. A second one,
+// under the lock, decides if that is news: what the first saw may be older than what we
+// wrote since.
+func (l *repoLog) Refresh(_ context.Context, _ uint64, since time.Time) (storage.Changes, error) {
+	if asOf := l.asOf.Load(); asOf != 0 && asOf >= int64(since.Sub(l.root.opened)) {
+		return storage.Changes{}, nil
+	}
+
+	asOf := int64(time.Since(l.root.opened))
+
 	now, err := identify(l.indexPath())
 	if err == nil && l.knows(now) {
+		l.asOf.Store(asOf)
+
 		return storage.Changes{}, nil
 	}
 
@@ -143,7 +152,7 @@ type identity struct {
 func identify(path string) (identity, error) {
 	var stat unix.Stat_t
 
-	switch err := unix.Stat(path, &stat); {
+	switch err := statFile(path, &stat); {
 	case gone(err):
 		return identity{}, nil
 	case err != nil:

@@ -59,6 +59,7 @@ type Root struct {
 	boot   string // notes of uploads count only in the boot that wrote them
 	commit bool
 	log    zerolog.Logger
+	opened time.Time
 
 	lock  *os.File
 	flush *flusher
@@ -83,7 +84,7 @@ func OpenRoot(ctx context.Context, opts RootOptions) (*Root, error) {
 		return nil, fmt.Errorf("open root: %w", err)
 	}
 
-	r := &Root{path: path, boot: bootID(), commit: opts.Commit, log: opts.Log}
+	r := &Root{path: path, boot: bootID(), commit: opts.Commit, log: opts.Log, opened: time.Now()}
 	if err := r.open(ctx, opts.LockWait); err != nil {
 		return nil, errors.Join(fmt.Errorf("open root %s: %w", path, err), r.Close())
 	}

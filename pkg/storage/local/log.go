@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -36,6 +37,8 @@ type repoLog struct {
 	file        *os.File      // the file of tail; nil = not open
 
 	historyMu sync.Mutex // one change of the history at a time
+
+	asOf atomic.Int64 // when index.json was last seen to be no news: nanoseconds since the root was opened; 0 = never
 
 	indexMu sync.Mutex // guards what follows
 	seen    identity   // index.json as we last saw or wrote it

@@ -8,11 +8,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/pkg/storage"
 )
+
+// statFile is stat(2), which a signal may interrupt on a network's file system.
+func statFile(path string, stat *unix.Stat_t) error {
+	for {
+		if err := unix.Stat(path, stat); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
 
 // Stat looks at the file of a key. Directories are no objects.
 func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
@@ -21,16 +31,17 @@ func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
 		return storage.Info{}, err
 	}
 
-	stat, err := os.Stat(path)
-	if err != nil {
+	var stat unix.Stat_t // of os.Stat half the time would go to what nobody asks for here
+
+	if err := statFile(path, &stat); err != nil {
 		return storage.Info{}, keyError("stat", key, err)
 	}
 
-	if !stat.Mode().IsRegular() {
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return storage.Info{}, keyError("stat", key, fs.ErrNotExist)
 	}
 
-	return storage.Info{Key: key, Size: stat.Size(), Modified: stat.ModTime()}, nil
+	return storage.Info{Key: key, Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix())}, nil
 }
 
 // keyError wraps an error of a key. A key below a file, or too long to be a file's

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+	. "github.com/smartystreets/goconvey/convey"
+)
+
+// writes keeps each write by itself.
+type writes struct {
+	mu    sync.Mutex
+	all   []string
+	fails error
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.all = append(w.all, string(p))
+
+	return len(p), w.fails
+}
+
+func (w *writes) Close() error { return errors.New("closed") }
+
+func (w *writes) lines() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return strings.Count(strings.Join(w.all, ""), "\n")
+}
+
+func TestGatheredLog(t *testing.T) {
+	gather := func() (*writes, *gathered, zerolog.Logger) {
+		w := &writes{}
+		g := newGathered(w)
+
+		return w, g, zerolog.New(g)
+	}
+
+	Convey("Lines that come together are written together, soon", t, func() {
+		synctest.Test(t, func(t *testing.T) {
+			w, _, log := gather()
+			for range 50 {
+				log.Info().Msg("x")
+			}
+
+			time.Sleep(gatherFor + time.Millisecond)
+
+			if len(w.all) != 1 || w.lines() != 50 {
+				t.Errorf("%d writes of %d lines", len(w.all), w.lines())
+			}
+		})
+	})
+
+	Convey("A warning is written at once, behind what came before", t, func() {
+		w, _, log := gather()
+		log.Info().Msg("first")
+		log.Warn().Msg("second")
+		So(w.lines(), ShouldEqual, 2)
+		So(w.all[0], ShouldStartWith, `{"level":"info"`)
+	})
+
+	Convey("What waits is bounded", t, func() {
+		w, _, log := gather()
+		for range 3 {
+			log.Info().Msg(strings.Repeat("x", gatherMost/2))
+		}
+
+		So(w.lines(), ShouldBeGreaterThanOrEqualTo, 2)
+	})
+
+	Convey("Close writes what waits, also after a write that failed", t, func() {
+		w, g, log := gather()
+		w.fails = errors.New("full")
+		log.Error().Msg("lost")
+		w.fails = nil
+		log.Info().Msg("last")
+		So(g.Close(), ShouldNotBeNil)
+		So(w.lines(), ShouldEqual, 2)
+	})
+}
