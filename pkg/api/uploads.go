@@ -104,7 +104,7 @@ func (h uploadHandlers) mount(w *response, r *request) error {
 	}
 
 	for _, from := range sources {
-		if !h.mayRead(r.user, from) {
+		if !h.mayRead(r.user, from) || !r.user.Scope.Allows(repositoryAccess(from, "pull")) {
 			continue
 		}
 

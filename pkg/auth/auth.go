@@ -1,7 +1,9 @@
 // Package auth finds out who sends a request. Read this file first: a User is who that
-// may be, a Way is one way to say so (basic.go), and Ways are those that are configured.
+// may be, a Way is one way to say so (basic.go, bearer.go), and Ways are those that are
+// configured.
 //
-// What a user may do is no matter of this package.
+// What a user may do is no matter of this package; what a token lets its bearer do is
+// (scope.go).
 package auth
 
 import (
@@ -21,6 +23,9 @@ var (
 	// ErrUnavailable: nobody can say whether they are right, a directory is down.
 	ErrUnavailable = errors.New("cannot authenticate now")
 
+	// ErrScope is an ErrUnauthorized: another token would do.
+	ErrScope = fmt.Errorf("%w: the token does not allow this", ErrUnauthorized)
+
 	// errNotMine: there are no credentials that a way understands.
 	errNotMine = errors.New("no credentials of this kind")
 )
@@ -29,7 +34,11 @@ var (
 type User struct {
 	Name   string
 	Groups []string // as the way says them; those of a configuration come with its rules
+	Scope  *Scope   // what the token allows; nil = the user came without one
 }
+
+// Anonymous says whether nobody has vouched for the user.
+func (u User) Anonymous() bool { return u.Name == "" && u.Scope == nil }
 
 // Way is one way to say who one is. Methods are called concurrently.
 type Way interface {
@@ -39,8 +48,9 @@ type Way interface {
 	// context if the client has left.
 	User(r *http.Request) (User, error)
 
-	// Challenge is what WWW-Authenticate asks of a client (RFC 9110, 11.6.1).
-	Challenge() string
+	// Challenge is what WWW-Authenticate asks of a client (RFC 9110, 11.6.1) that was
+	// refused, and what a token would have to allow for its request.
+	Challenge(why error, needs Access) string
 }
 
 // Ways are those that are configured.
@@ -49,6 +59,15 @@ type Ways struct{ ways []Way }
 // Open reads the files that cfg names.
 func Open(cfg config.HTTP) (*Ways, error) {
 	all := &Ways{}
+
+	if cfg.Auth.Bearer != nil {
+		tokens, err := openBearer(*cfg.Auth.Bearer)
+		if err != nil {
+			return nil, err
+		}
+
+		all.ways = append(all.ways, tokens)
+	}
 
 	passwords, err := openBasic(cfg)
 	if err != nil {
@@ -86,26 +105,18 @@ func (w *Ways) User(r *http.Request) (User, error) {
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }
 
-// Challenges are the values of WWW-Authenticate.
-func (w *Ways) Challenges() []string {
+// Challenges are the values of WWW-Authenticate for a client that was refused: why, and what
+// a token would have to allow for its request.
+func (w *Ways) Challenges(why error, needs Access) []string {
 	var all []string
 	for _, way := range w.ways {
-		all = append(all, way.Challenge())
+		all = append(all, way.Challenge(why, needs))
 	}
 
 	return all
 }
 
-// defaultRealm is what http.realm is when it is not set.
-const defaultRealm = "zot"
-
-// basicChallenge asks for a name and a password (RFC 7617).
-func basicChallenge(realm string) string {
-	if realm == "" {
-		realm = defaultRealm
-	}
-
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
-
-	return `Basic realm="` + quoted + `", charset="UTF-8"`
+// quote makes a quoted-string (RFC 9110, 5.6.4).
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,13 @@ func openBasic(cfg config.HTTP) (*basic, error) {
 	}, nil
 }
 
-// Challenge implements Way.
-func (b *basic) Challenge() string { return basicChallenge(b.realm) }
+// defaultRealm is what http.realm is when it is not set.
+const defaultRealm = "zot"
+
+// Challenge implements Way: RFC 7617, 2.
+func (b *basic) Challenge(error, Access) string {
+	return "Basic realm=" + quote(cmp.Or(b.realm, defaultRealm)) + `, charset="UTF-8"`
+}
 
 // User implements Way.
 func (b *basic) User(r *http.Request) (User, error) {

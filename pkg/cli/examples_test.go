@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
 	"go.yaml.in/yaml/v3"
@@ -97,19 +99,47 @@ func mustServe(t *testing.T, cfg *config.Config) {
 	})
 	defer zot.mustStop(t)
 
-	if cfg.HTTP.Auth.HTPasswd != nil {
+	if authenticates(cfg.HTTP.Auth) {
 		resp := mustSend(t, mustRequest(t, http.MethodGet, zot.url+"/v2/", nil))
 		if resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("status %s without a password", resp.Status)
+			t.Errorf("status %s without credentials", resp.Status)
 		}
 	}
 
 	req := mustRequest(t, http.MethodGet, zot.url+"/v2/", nil)
 	req.SetBasicAuth("alice", "secret")
 
+	if cfg.HTTP.Auth.Bearer != nil {
+		req.Header.Set("Authorization", "Bearer "+mustSignToken(t, cfg.HTTP.Auth.Bearer.Service))
+	}
+
 	if resp := mustSend(t, req); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %s", resp.Status)
 	}
+}
+
+// mustSignToken signs a token with server.key.
+func mustSignToken(t *testing.T, audience string) string {
+	t.Helper()
+
+	data, err := os.ReadFile("server.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	key, err := jwt.ParseECPrivateKeyFromPEM(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	token, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+		"sub": "alice", "aud": audience, "exp": time.Now().Add(time.Minute).Unix(),
+	}).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return token
 }
 
 func TestExampleOfDefaults(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 )
 
 // mustMakeFiles makes the files that the examples name: a certificate of 127.0.0.1,
-// its key, and the user alice with the password secret.
+// its key, which signs tokens too, and the user alice with the password secret.
 func mustMakeFiles(t *testing.T) {
 	t.Helper()
 
@@ -48,8 +48,11 @@ func mustMakeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+
 	for name, content := range map[string][]byte{
-		"server.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		"server.crt": certPEM,
+		"token.crt":  certPEM,
 		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
 		"htpasswd":   append([]byte("alice:"), append(hash, '\n')...),
 	} {

@@ -78,19 +78,40 @@ func (c *check) bearer(bearer *config.Bearer) {
 		return
 	}
 
-	c.secret("http.auth.bearer.cert", bearer.Cert)
+	const path = "http.auth.bearer"
 
-	for i, oidc := range bearer.OIDC {
-		at := fmt.Sprintf("http.auth.bearer.oidc[%d]", i)
+	for _, other := range []struct {
+		key string
+		set bool
+	}{
+		{"oidc", bearer.OIDC != nil},
+		{"awsSecretsManager", bearer.AWSSecretsManager != nil},
+		{"upstreamTokenEndpoint", bearer.UpstreamTokenEndpoint != ""},
+	} {
+		if other.set {
+			c.refuse(path+"."+other.key, "remove it, and use http.auth.bearer.cert")
 
-		c.secret(at+".certificateAuthorityFile", oidc.CertificateAuthorityFile)
-
-		if oidc.Issuer == "" {
-			c.wrong(at+".issuer", "is missing", "name the URL of the issuer of the tokens")
+			return
 		}
 	}
 
-	c.refuseAuth("http.auth.bearer")
+	const cert = "name a PEM file of the certificate or public key that its tokens are signed with"
+
+	c.needed(path+".realm", bearer.Realm, "name the URL of the service that gives tokens")
+	c.needed(path+".service", bearer.Service, "name what that service calls this registry: the audience of its tokens")
+
+	if c.needed(path+".cert", bearer.Cert, cert) && c.readable(path+".cert", bearer.Cert) {
+		c.opens(path+".cert", config.Auth{Bearer: bearer}, cert)
+	}
+}
+
+// needed checks that a key has a value, and says whether it does.
+func (c *check) needed(path, value, remedy string) bool {
+	if value == "" {
+		c.wrong(path, "is missing", remedy)
+	}
+
+	return value != ""
 }
 
 func (c *check) openID(openID *config.OpenID) {

@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// clockSkew is how far the clock of who signs tokens may be off.
+const clockSkew = time.Minute
+
+// errToken: a token is not to be taken.
+var errToken = fmt.Errorf("%w: invalid token", ErrUnauthorized)
+
+// bearer is the way of tokens that another service signs: Docker's token protocol. What a
+// token allows is its bearer's Scope.
+type bearer struct {
+	realm   string // URL of that service
+	service string // what it calls this registry
+	keys    []publicKey
+	parser  *jwt.Parser
+}
+
+// claims are what a token says: docs/authentication.md.
+type claims struct {
+	jwt.RegisteredClaims
+
+	Access []struct {
+		Type    string   `json:"type"`
+		Name    string   `json:"name"`
+		Actions []string `json:"actions"`
+	} `json:"access"`
+}
+
+func openBearer(cfg config.Bearer) (*bearer, error) {
+	keys, err := readKeys(cfg.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("http.auth.bearer.cert: %w", err)
+	}
+
+	return &bearer{
+		realm:   cfg.Realm,
+		service: cfg.Service,
+		keys:    keys,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods(algorithms(keys)),
+			jwt.WithAudience(cfg.Service),
+			jwt.WithExpirationRequired(),
+			jwt.WithLeeway(clockSkew),
+			jwt.WithStrictDecoding(),
+		),
+	}, nil
+}
+
+// User implements Way. A token may have no name in it; it is good all the same.
+func (b *bearer) User(r *http.Request) (User, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return User{}, errNotMine
+	}
+
+	var said claims
+	if _, err := b.parser.ParseWithClaims(strings.TrimSpace(token), &said, b.keyFor); err != nil {
+		return User{}, fmt.Errorf("%w: %w", errToken, err)
+	}
+
+	scope := &Scope{}
+	for _, a := range said.Access {
+		scope.access = append(scope.access, Access{Type: a.Type, Name: a.Name, Actions: a.Actions})
+	}
+
+	return User{Name: said.Subject, Scope: scope}, nil
+}
+
+// keyFor returns the keys that may have signed a token by its algorithm.
+func (b *bearer) keyFor(token *jwt.Token) (any, error) {
+	var set jwt.VerificationKeySet
+
+	for _, key := range b.keys {
+		if slices.Contains(key.algorithms, token.Method.Alg()) {
+			set.Keys = append(set.Keys, key.PublicKey)
+		}
+	}
+
+	if len(set.Keys) == 0 {
+		return nil, errors.New("no key for this algorithm")
+	}
+
+	return set, nil
+}
+
+// Challenge implements Way: RFC 6750, 3.
+func (b *bearer) Challenge(why error, needs Access) string {
+	text := "Bearer realm=" + quote(b.realm) + ",service=" + quote(b.service)
+
+	if scope := needs.String(); scope != "" {
+		text += ",scope=" + quote(scope)
+	}
+
+	switch {
+	case errors.Is(why, ErrScope):
+		text += `,error="insufficient_scope"`
+	case errors.Is(why, errToken):
+		text += `,error="invalid_token"`
+	}
+
+	return text
+}
