@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,7 +200,12 @@ func TestCheckSound(t *testing.T) {
 	before := c.files()
 	report := c.check(storage.CheckOptions{})
 
-	c.equal(fmt.Sprint(report.Findings), "[]", "findings")
+	for _, found := range report.Findings {
+		if found.Kind != "cache-lacks" { // of what a killed process had just taken, that may be
+			t.Errorf("found: %v", found)
+		}
+	}
+
 	c.equal(report.Repos, 2, "repositories")
 	c.equal(report.Manifests, 10, "manifests")
 

@@ -88,6 +88,8 @@ func (g *garbageFault) open(t *testing.T) {
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) },
 		GC:  storage.GC{Delay: delay, Undelete: undelete},
+
+		Passive: true, // else work in the background may meet the fault
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,15 +15,6 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// statFile is stat(2), which a signal may interrupt on a network's file system.
-func statFile(path string, stat *unix.Stat_t) error {
-	for {
-		if err := unix.Stat(path, stat); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
 // Stat looks at the file of a key. Directories are no objects.
 func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
 	path, err := r.file(key)
@@ -62,7 +53,7 @@ func (r *Root) Open(_ context.Context, key string, rng storage.Range) (*storage.
 		return nil, err
 	}
 
-	file, err := os.Open(path)
+	file, err := openFile(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, keyError("open", key, err)
 	}

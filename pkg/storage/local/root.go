@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -99,7 +100,7 @@ func emptyTemp(root string) error {
 func (r *Root) createTemp() (file *os.File, err error) {
 	name := r.tempName()
 	err = r.withDir(name, func() error {
-		file, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, fileMode)
+		file, err = openFile(name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND, fileMode)
 
 		return err
 	})
@@ -147,7 +148,7 @@ func (r *Root) place(temp, dst string) error {
 
 // rename replaces dst by src in one step.
 func (r *Root) rename(src, dst string) error {
-	err := r.withDir(dst, func() error { return os.Rename(src, dst) })
+	err := r.withDir(dst, func() error { return renameFile(src, dst) })
 	if err != nil {
 		return err
 	}

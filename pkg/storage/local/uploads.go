@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -38,7 +39,7 @@ func (r *Root) CreateUpload(_ context.Context, key string) (storage.Upload, erro
 	var file *os.File
 
 	err = r.withDir(path, func() (err error) {
-		file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, fileMode)
+		file, err = openFile(path, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_APPEND, fileMode)
 
 		return err
 	})
@@ -75,7 +76,7 @@ func (r *Root) ResumeUpload(_ context.Context, key string) (storage.Upload, []by
 		return nil, nil, errors.Join(keyError("resume upload", key, err), file.Close())
 	}
 
-	return &upload{root: r, key: key, path: path, file: file, size: size, begun: size}, note, nil
+	return &upload{root: r, key: key, path: path, file: file, size: size, begun: size, noted: true}, note, nil
 }
 
 // upload is a file that grows.
@@ -86,6 +87,7 @@ type upload struct {
 	file  *os.File // nil when the upload is over or closed
 	size  int64
 	begun int64 // up to where the kernel was told to write
+	noted bool  // there may be a note
 }
 
 func (u *upload) check() error {
@@ -140,6 +142,8 @@ func (u *upload) Save(_ context.Context, note []byte) error {
 		return err
 	}
 
+	u.noted = true
+
 	if err := u.root.writeNote(u.path, u.size, note); err != nil {
 		return fmt.Errorf("save upload %s: %w", u.key, err)
 	}
@@ -179,7 +183,7 @@ func (u *upload) Commit(_ context.Context, dst string) (string, error) {
 		return "", err
 	}
 
-	if err := errors.Join(u.check(), removeFile(noteFile(u.path))); err != nil {
+	if err := errors.Join(u.check(), u.dropNote()); err != nil {
 		return "", err
 	}
 
@@ -188,6 +192,14 @@ func (u *upload) Commit(_ context.Context, dst string) (string, error) {
 	}
 
 	return dst, u.Close()
+}
+
+func (u *upload) dropNote() error {
+	if !u.noted {
+		return nil
+	}
+
+	return removeFile(noteFile(u.path))
 }
 
 func (u *upload) Abort(ctx context.Context) error {
