@@ -37,8 +37,8 @@ func (c *repoCopy) copyBlob(ctx context.Context, dgst digest.Digest) error {
 
 	size, at, known := c.st.lookup(dgst)
 
-	if info, err := c.to.stat(ctx, c.dst, dgst); err == nil && (!known || info.Size == size) {
-		return nil
+	if has, err := c.has(ctx, dgst, size, known); has || err != nil {
+		return err
 	}
 
 	if !known {
@@ -70,6 +70,31 @@ func (c *repoCopy) copyBlob(ctx context.Context, dgst digest.Digest) error {
 	}
 
 	return err
+}
+
+// has says whether the target has a blob, with a size if that is known. A bucket is asked for what
+// its state knows: a copy may be there to bring back what was lost.
+func (c *repoCopy) has(ctx context.Context, dgst digest.Digest, size int64, known bool) (bool, error) {
+	info, err := c.to.stat(ctx, c.dst, dgst)
+	if err != nil || known && info.Size != size {
+		return false, nil //nolint:nilerr // it is sent
+	}
+
+	_, at, named := c.dst.visible.Load().lookup(dgst)
+	if !c.to.remote || !named || at == "" {
+		return true, nil
+	}
+
+	there, err := c.to.driver.Stat(ctx, info.Key)
+	if err != nil && !isNotExist(err) {
+		return false, fmt.Errorf("look for %s: %w", dgst, err)
+	}
+
+	if err == nil && there.Size == info.Size {
+		return true, nil
+	}
+
+	return false, c.to.durability.mark(ctx, dgst, c.to.spotOf(c.dst.name, dgst, at)) // or nothing would be sent
 }
 
 // share has the target take a blob from another repository of its own.

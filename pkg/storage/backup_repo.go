@@ -172,7 +172,12 @@ func (c *repoCopy) copyBatch(ctx context.Context, batch []*ManifestRecord) error
 	var puts []*copiedManifest
 
 	for _, m := range batch {
-		if c.isWhole(ctx, m) {
+		whole, err := c.isWhole(ctx, m)
+		if err != nil {
+			return err
+		}
+
+		if whole {
 			continue
 		}
 
@@ -190,15 +195,13 @@ func (c *repoCopy) copyBatch(ctx context.Context, batch []*ManifestRecord) error
 }
 
 // isWhole says whether the target has a manifest as the source has it.
-func (c *repoCopy) isWhole(ctx context.Context, m *ManifestRecord) bool {
+func (c *repoCopy) isWhole(ctx context.Context, m *ManifestRecord) (bool, error) {
 	had, ok := c.dst.visible.Load().manifests.Get(m.Digest)
 	if !ok || c.opts.Exact && (!had.Pushed.Equal(m.Pushed) || had.Who != m.Who) {
-		return false
+		return false, nil
 	}
 
-	_, err := c.to.stat(ctx, c.dst, m.Digest)
-
-	return err == nil
+	return c.has(ctx, m.Digest, m.Size, true)
 }
 
 // fail notes that something cannot be copied.

@@ -100,7 +100,7 @@ func (c *check) confirmMissing(ctx context.Context, name RepoName, before *state
 				return nil
 			}
 
-			return c.store.durability.mark(ctx, dgst, c.spotOf(name, dgst, at))
+			return c.store.durability.mark(ctx, dgst, c.store.spotOf(name, dgst, at))
 		}
 
 		before = now
@@ -110,8 +110,8 @@ func (c *check) confirmMissing(ctx context.Context, name RepoName, before *state
 }
 
 // spotOf says whether a place is a repository's own.
-func (c *check) spotOf(name RepoName, dgst digest.Digest, at string) spot {
-	if pool, ok := c.store.driver.(Pool); ok {
+func (s *Store) spotOf(name RepoName, dgst digest.Digest, at string) spot {
+	if pool, ok := s.driver.(Pool); ok {
 		if _, own := pool.Number(placedKey(name, dgst, at)); !own {
 			name = ""
 		}

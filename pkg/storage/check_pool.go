@@ -206,7 +206,7 @@ func (c *check) ledTo(ctx context.Context, r *repository, object Pooled) (from s
 	from = object.spot()
 
 	if at != "" {
-		from = c.spotOf(r.name, object.Digest, at)
+		from = c.store.spotOf(r.name, object.Digest, at)
 		if gone, err := c.store.durability.isGone(ctx, object.Digest, from); !gone || err != nil {
 			return spot{}, false, err
 		}

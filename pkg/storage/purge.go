@@ -30,9 +30,9 @@ func (s *Store) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, op
 		return done, err
 	}
 
-	repos := []RepoName{repo}
-	if opts.Everywhere {
-		repos = append(repos, without(holding, repo)...)
+	repos, err := s.purged(ctx, repo, holding, dgst, opts)
+	if err != nil {
+		return done, err
 	}
 
 	if err := s.mayPurge(ctx, repos, dgst, opts); err != nil {
@@ -60,6 +60,29 @@ func (s *Store) Purge(ctx context.Context, repo RepoName, dgst digest.Digest, op
 	return done, errors.Join(s.erase(ctx, done.Blobs), s.purgeQuarantine(ctx, func(name RepoName, of digest.Digest) bool {
 		return opts.covers(name, of, done.Repos, dgst) || slices.Contains(done.Repos, name) && slices.Contains(done.Blobs, of)
 	}))
+}
+
+// purged are the repositories that a purge is of. What it was purged from before, so that others
+// were named to the user, need not hold it.
+func (s *Store) purged(
+	ctx context.Context, repo RepoName, holding []RepoName, dgst digest.Digest, opts PurgeOptions,
+) ([]RepoName, error) {
+	others := without(holding, repo)
+	if !opts.Everywhere || len(others) == 0 {
+		return []RepoName{repo}, nil
+	}
+
+	there := false
+	err := s.repos.with(ctx, repo, s.repos.now(), func(r *repository) error {
+		there = s.isThere(ctx, r, r.visible.Load(), dgst, PurgeOptions{})
+
+		return nil
+	})
+	if err != nil || !there {
+		return others, err
+	}
+
+	return append([]RepoName{repo}, others...), nil
 }
 
 // covers says whether what was put aside of a repository is what a purge of dgst from repos

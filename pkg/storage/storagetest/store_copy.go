@@ -21,6 +21,7 @@ func TestCopy(t *testing.T, here, there Opener) {
 			t.Run("one", func(t *testing.T) { testCopyOne(t, pair[0], pair[1]) })
 			t.Run("damage", func(t *testing.T) { testCopyDamage(t, pair[0], pair[1]) })
 			t.Run("damage, and what was before is gone", func(t *testing.T) { testCopyDamageReplaced(t, pair[0], pair[1]) })
+			t.Run("target has lost bytes", func(t *testing.T) { testCopyLost(t, pair[0], pair[1]) })
 			t.Run("sparse", func(t *testing.T) { testCopySparse(t, pair[0], pair[1]) })
 		})
 	}
@@ -242,6 +243,24 @@ func testCopyDamageReplaced(t *testing.T, from, to Opener) {
 	src.Equal(dst.Pull("a", child.Blobs[1]), "child", "a layer of it")
 	src.NoError(dst.Get("a", child.Digest.String()), "the child of it")
 	src.Is(dst.Get("a", gone.Digest.String()), storage.ErrManifestUnknown, "what was deleted otherwise")
+}
+
+// testCopyLost: what the target should have, and has no more, is sent again.
+func testCopyLost(t *testing.T, from, to Opener) {
+	src, dst := copiedWorlds(t, from, to)
+
+	large := strings.Repeat("x", 100_000)
+	image := src.Push("a", "v1", "small", large)
+	src.Copy(dst, storage.CopyOptions{})
+
+	for _, dgst := range []digest.Digest{image.Digest, digest.FromString("small"), digest.FromString(large)} {
+		info, err := dst.Driver.Stat(t.Context(), storage.BlobKey("a", dgst))
+		dst.NoError(err, "look for it")
+		dst.NoError(dst.Driver.Delete(t.Context(), info.Key), "lose it")
+	}
+
+	src.Copy(dst, storage.CopyOptions{})
+	src.Same(dst, "a")
 }
 
 // testCopySparse: what a sparse store lives without, its copy lives without.

@@ -452,6 +452,17 @@ func testPurgeEverywhere(w *World) {
 	w.isPurged("b/c", blob, image.Digest)
 	w.isPurged("d", blob)
 
+	w.Push("e", "x", secret)
+	w.Push("f", "y", secret)
+	w.next()
+	done = w.purge("e", blob, storage.PurgeOptions{Force: true})
+	w.Equal(fmt.Sprint(done.Others), "[f]", "who holds it as well")
+	w.next()
+	done = w.purge("e", blob, storage.PurgeOptions{Everywhere: true, Force: true})
+	w.Equal(fmt.Sprint(done.Repos), "[f]", "where it was removed, once one knows who holds it")
+	w.next()
+	w.isPurged("f", blob)
+
 	for info, err := range w.Driver.List(w.T.Context(), "", "") {
 		w.NoError(err, "list")
 		w.True(info.Size < large, "no object of that size is left", info.Key)
