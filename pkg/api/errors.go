@@ -26,6 +26,7 @@ var (
 	errTooLarge    = errors.New("manifest is too large")
 	errTooManyTags = errors.New("too many tags")
 	errTagName     = errors.New("not a name for a tag")
+	errDenied      = errors.New("denied")
 )
 
 // statusClientGone stands in the log for a client that left; no one sees it. The
@@ -60,6 +61,7 @@ var problems = []struct {
 	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(auth.ErrUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
 	{as[*auth.TooManyError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
+	{is(errDenied), problem{http.StatusForbidden, "DENIED"}},
 	{is(auth.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 	{is(errQuery), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errHeader), problem{http.StatusBadRequest, "UNSUPPORTED"}},
@@ -86,6 +88,8 @@ var problems = []struct {
 	{is(storage.ErrUploadUnknown), problem{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"}},
 	{is(storage.ErrUploadBusy), problem{http.StatusConflict, "BLOB_UPLOAD_INVALID"}},
 	{is(storage.ErrInUse), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
+	{is(storage.ErrTagChange), problem{http.StatusForbidden, "DENIED"}},
+	{is(storage.ErrManyTags), problem{http.StatusConflict, "MANIFEST_INVALID"}},
 	{is(storage.ErrPrecondition), problem{http.StatusPreconditionFailed, "DENIED"}},
 	{is(storage.ErrConflict), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 	{is(storage.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
@@ -160,10 +164,10 @@ type errorEntry struct {
 func writeError(w *response, r *request, err error) {
 	p := problemOf(err)
 
-	switch p.status {
-	case http.StatusServiceUnavailable, http.StatusConflict:
+	switch {
+	case p.status == http.StatusServiceUnavailable, errors.Is(err, storage.ErrUploadBusy):
 		w.Header().Set("Retry-After", "1")
-	case http.StatusRequestTimeout:
+	case p.status == http.StatusRequestTimeout:
 		w.Header().Set("Connection", "close")
 	}
 

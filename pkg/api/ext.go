@@ -20,8 +20,11 @@ func extensions(urls urls) []extension {
 	return []extension{{
 		Name:        "_oci",
 		URL:         "https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md",
-		Description: "lists the extensions of this registry; what has happened to a tag",
-		Endpoints:   []string{urls.to("/v2/_oci/ext/discover"), urls.to("/v2/{name}/_oci/tag-history/{tag}")},
+		Description: "lists the extensions of this registry; what has happened to a tag; deletes a repository",
+		Endpoints: []string{
+			urls.to("/v2/_oci/ext/discover"), urls.to("/v2/{name}/_oci/tag-history/{tag}"),
+			urls.to("/v2/{name}/_oci/repository"),
+		},
 	}}
 }
 

@@ -5,20 +5,37 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"testing"
 
 	"github.com/opencontainers/go-digest"
 
-	"zotregistry.io/zot/pkg/auth"
+	"zotregistry.io/zot/pkg/access"
+	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
 )
 
-func nobodyMayRead(auth.User, storage.RepoName) bool { return false }
+// mustRules makes rules by which everyone may do some actions, in the repositories of each glob.
+func mustRules(t *testing.T, everyone map[string][]string) *access.Rules {
+	t.Helper()
+
+	cfg := &config.AccessControl{Repositories: map[string]config.RepositoryPolicy{}}
+	for glob, actions := range everyone {
+		cfg.Repositories[glob] = config.RepositoryPolicy{AnonymousPolicy: actions}
+	}
+
+	rules, err := access.New(cfg, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return rules
+}
 
 // serveOne calls a handler with a POST of path, and returns the status.
-func serveOne(handle handler, path string) int {
+func serveOne(handle handler, path string, rules *access.Rules) int {
 	hr := httptest.NewRequest(http.MethodPost, path, nil)
 	rec := httptest.NewRecorder()
-	r := &request{Request: hr, query: hr.URL.Query()}
+	r := &request{Request: hr, query: hr.URL.Query(), rules: rules}
 	r.target, _ = parseTarget(hr.URL.Path)
 
 	if err := handle(newResponse(rec, hr, 0), r); err != nil {

@@ -10,7 +10,6 @@ import (
 
 	. "github.com/smartystreets/goconvey/convey"
 
-	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -108,13 +107,13 @@ func TestCatalog(t *testing.T) {
 
 		Convey("fills its pages with what the user may read", func() {
 			h := catalogHandler{catalog: c.registry}
-			h.mayRead = func(_ auth.User, repo storage.RepoName) bool { return repo != "a" }
+			rules := mustRules(t, map[string][]string{"**": {"read"}, "{a}": {"create"}})
 			hr, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			So(err, ShouldBeNil)
 
-			repos, more, err := h.readable(&request{Request: hr}, "", 1)
+			repos, more, err := h.readable(&request{Request: hr, rules: rules}, "", 1)
 			So(fmt.Sprint(repos, more, err), ShouldEqual, "[b/x] true <nil>")
-			repos, more, err = h.readable(&request{Request: hr}, "", -1)
+			repos, more, err = h.readable(&request{Request: hr, rules: rules}, "", -1)
 			So(fmt.Sprint(repos, more, err), ShouldEqual, "[b/x c] false <nil>")
 		})
 	})

@@ -97,6 +97,10 @@ func (h manifestHandlers) put(w *response, r *request) error {
 	}
 
 	if len(put.Tags) == 0 {
+		if err := r.mayCreate(); err != nil {
+			return err
+		}
+
 		if err := h.check(r, put.If); err != nil {
 			return err
 		}
@@ -151,6 +155,8 @@ func parsePut(r *request) (storage.ManifestPut, error) {
 	if put.If, err = parsePrecondition(r.Header); err != nil {
 		return put, err
 	}
+
+	r.limit(&put.If)
 
 	if r.ref.Tag != "" {
 		put.Tags = []storage.Tag{r.ref.Tag}
@@ -246,6 +252,8 @@ func (h manifestHandlers) delete(w *response, r *request) error {
 
 		cond = storage.Precondition{}
 	}
+
+	r.limit(&cond)
 
 	if err := h.manifests.DeleteManifest(r.Context(), r.repo, r.ref, cond, r.user.Name); err != nil {
 		return fmt.Errorf("delete manifest %s: %w", r.ref, err)

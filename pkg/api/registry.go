@@ -2,12 +2,13 @@
 // pkg/storage on the other. It knows no disk, no bucket and no configuration file.
 //
 // A request goes through serve.go once: router.go parses its path into a target,
-// auth.go says who sent it, a handler calls a role, errors.go tells an error to the
-// client, and accesslog.go writes one line.
+// auth.go says who sent it, access.go whether he may, a handler calls a role, errors.go
+// tells an error to the client, and accesslog.go writes one line.
 package api
 
 import (
-	"zotregistry.io/zot/pkg/auth"
+	"context"
+
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -21,10 +22,10 @@ type Registry interface {
 	storage.Referrers
 	storage.Catalog
 	storage.History
+	repoDeleter
 }
 
-// mayRead says whether a user may read a repository. Called concurrently.
-type mayRead func(user auth.User, repo storage.RepoName) bool
-
-// everyoneMayRead holds where no access control is configured.
-func everyoneMayRead(auth.User, storage.RepoName) bool { return true }
+// repoDeleter is what is needed of storage.Recovery.
+type repoDeleter interface {
+	DeleteRepo(ctx context.Context, repo storage.RepoName, who string) error
+}

@@ -23,6 +23,7 @@ const (
 	endpointUpload                     // /v2/<repo>/blobs/uploads/<id>
 	endpointReferrers                  // /v2/<repo>/referrers/<digest>
 	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
+	endpointRepository                 // /v2/<repo>/_oci/repository
 	endpointLive                       // /livez
 	endpointReady                      // /readyz
 	endpointStarted                    // /startupz
@@ -79,6 +80,10 @@ func parseTarget(path string) (target, error) {
 func splitPath(rest string) (target, string, string, bool) {
 	if repo, ok := strings.CutSuffix(rest, "/tags/list"); ok {
 		return target{endpoint: endpointTags}, repo, "", true
+	}
+
+	if repo, ok := strings.CutSuffix(rest, "/_oci/repository"); ok {
+		return target{endpoint: endpointRepository}, repo, "", true
 	}
 
 	slash := strings.LastIndexByte(rest, '/')

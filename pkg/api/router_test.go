@@ -34,7 +34,8 @@ func TestParseTarget(t *testing.T) {
 		"/v2/a/b/_oci/tag-history/v1": {
 			endpoint: endpointTagHistory, repo: "a/b", ref: storage.Reference{Tag: "v1"},
 		},
-		"/v2/a/manifests/v1": {endpoint: endpointManifest, repo: "a", ref: storage.Reference{Tag: "v1"}},
+		"/v2/a/b/_oci/repository": {endpoint: endpointRepository, repo: "a/b"},
+		"/v2/a/manifests/v1":      {endpoint: endpointManifest, repo: "a", ref: storage.Reference{Tag: "v1"}},
 		"/v2/a/manifests/" + dgst: {
 			endpoint: endpointManifest, repo: "a", ref: storage.Reference{Digest: someDigest},
 		},
@@ -115,6 +116,8 @@ func pathOf(t target) string {
 		return repo + "/referrers/" + t.digest.String()
 	case endpointTagHistory:
 		return repo + "/_oci/tag-history/" + string(t.ref.Tag)
+	case endpointRepository:
+		return repo + "/_oci/repository"
 	}
 
 	return ""
@@ -124,7 +127,7 @@ func FuzzParseTarget(f *testing.F) {
 	for _, path := range []string{
 		"/v2/", "/v2/a/tags/list", "/v2/a/b/manifests/v1", "/v2/a/blobs/" + someDigest.String(),
 		"/v2/a/blobs/uploads/x", "/v2/a/referrers/" + someDigest.String(), "/v2/a/blobs/uploads",
-		"/v2/a/_oci/tag-history/v1",
+		"/v2/a/_oci/tag-history/v1", "/v2/a/_oci/repository",
 	} {
 		f.Add(path)
 	}

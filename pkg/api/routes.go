@@ -10,42 +10,46 @@ import (
 	"zotregistry.io/zot/pkg/storage"
 )
 
-// newRoutes says which handler answers which method of which endpoint.
-func newRoutes(registry Registry, urls urls, may mayRead, draining func() bool) map[endpoint]methods {
+// newRoutes says which handler answers which method of which endpoint, and what a user needs
+// for it.
+func newRoutes(registry Registry, urls urls, draining func() bool) map[endpoint]methods {
 	blobs := blobHandlers{blobs: registry}
-	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls, mayRead: may}
+	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls}
 	manifests := manifestHandlers{
 		manifests: registry, urls: urls, memory: semaphore.NewWeighted(manifestMemory),
 	}
 
 	return map[endpoint]methods{
-		endpointBase:       read(base),
-		endpointExtension:  read(discover(urls)),
-		endpointCatalog:    read(catalogHandler{catalog: registry, urls: urls, mayRead: may}.list),
-		endpointTags:       read(tagHandler{tags: registry, urls: urls}.list),
-		endpointReferrers:  read(referrerHandler{referrers: registry, urls: urls}.list),
-		endpointTagHistory: read(historyHandler{history: registry, urls: urls}.list),
+		endpointBase:       get(needsEntry, base),
+		endpointExtension:  get(needsEntry, discover(urls)),
+		endpointCatalog:    get(needsEntry, catalogHandler{catalog: registry, urls: urls}.answer),
+		endpointTags:       get(needsRead, tagHandler{tags: registry, urls: urls}.list),
+		endpointReferrers:  get(needsRead, referrerHandler{referrers: registry, urls: urls}.list),
+		endpointTagHistory: get(needsRead, historyHandler{history: registry, urls: urls}.list),
 		endpointManifest: {
-			http.MethodGet: manifests.get, http.MethodHead: manifests.head,
-			http.MethodPut: manifests.put, http.MethodDelete: manifests.delete,
+			http.MethodGet: {needsRead, manifests.get}, http.MethodHead: {needsRead, manifests.head},
+			http.MethodPut: {needsPush, manifests.put}, http.MethodDelete: {needsDelete, manifests.delete},
 		},
 		endpointBlob: {
-			http.MethodGet: blobs.get, http.MethodHead: blobs.head, http.MethodDelete: blobs.delete,
+			http.MethodGet: {needsRead, blobs.get}, http.MethodHead: {needsRead, blobs.head},
+			http.MethodDelete: {needsDelete, blobs.delete},
 		},
-		endpointUploads: {http.MethodPost: uploads.post},
+		endpointUploads: {http.MethodPost: {needsCreate, uploads.post}},
 		endpointUpload: {
-			http.MethodGet: uploads.status, http.MethodHead: uploads.status,
-			http.MethodPatch: uploads.patch, http.MethodPut: uploads.put, http.MethodDelete: uploads.cancel,
+			http.MethodGet: {needsCreate, uploads.status}, http.MethodHead: {needsCreate, uploads.status},
+			http.MethodPatch: {needsCreate, uploads.patch}, http.MethodPut: {needsCreate, uploads.put},
+			http.MethodDelete: {needsCreate, uploads.cancel},
 		},
-		endpointLive:    read(alive),
-		endpointStarted: read(alive),
-		endpointReady:   read(ready(draining)),
+		endpointRepository: {http.MethodDelete: {needsAdmin, repositoryHandler{repos: registry}.delete}},
+		endpointLive:       get(needsNothing, alive),
+		endpointStarted:    get(needsNothing, alive),
+		endpointReady:      get(needsNothing, ready(draining)),
 	}
 }
 
-// read is what can only be read. net/http leaves the body away for HEAD.
-func read(handle handler) methods {
-	return methods{http.MethodGet: handle, http.MethodHead: handle}
+// get is what can only be got. net/http leaves the body away for HEAD.
+func get(needs need, handle handler) methods {
+	return methods{http.MethodGet: {needs, handle}, http.MethodHead: {needs, handle}}
 }
 
 // base says that this is a registry.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"zotregistry.io/zot/pkg/access"
 	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -21,7 +22,9 @@ type request struct {
 
 	query url.Values
 	user  auth.User
-	id    string // in the log and in X-Request-Id
+	rules *access.Rules  // the same for all of the request
+	may   access.Actions // what the user may do in repo
+	id    string         // in the log and in X-Request-Id
 	start time.Time
 }
 
@@ -29,8 +32,14 @@ type request struct {
 // before it is sure.
 type handler func(w *response, r *request) error
 
-// methods are the handlers of an endpoint.
-type methods map[string]handler
+// route is a handler, and what a user needs to be answered by it.
+type route struct {
+	needs  need
+	handle handler
+}
+
+// methods are the routes of an endpoint.
+type methods map[string]route
 
 // allow is the value of an Allow header, without the methods named.
 func (m methods) allow(without ...string) string {
@@ -132,7 +141,7 @@ func (s *Server) route(w *response, r *request) error {
 func (s *Server) call(w *response, r *request) error {
 	endpoint := s.routes[r.endpoint]
 
-	handle, ok := endpoint[r.Method]
+	found, ok := endpoint[r.Method]
 	if !ok {
 		w.Header().Set("Allow", endpoint.allow())
 
@@ -145,6 +154,11 @@ func (s *Server) call(w *response, r *request) error {
 		if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 			return fmt.Errorf("%w: %w", errQuery, err)
 		}
+	}
+
+	handle, err := s.permit(w, r, found)
+	if err != nil {
+		return err
 	}
 
 	err = handle(w, r)

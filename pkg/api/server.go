@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"zotregistry.io/zot/pkg/access"
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/auth"
 )
@@ -36,7 +37,9 @@ type Server struct {
 	cfg      config.HTTP
 	log      zerolog.Logger
 	routes   map[endpoint]methods
+	hidden   map[endpoint]methods // of what one may not read: as if it were not there
 	auth     *auth.Ways
+	access   atomic.Pointer[access.Rules]
 	ids      *requestIDs
 	http     *http.Server
 	listener net.Listener
@@ -47,7 +50,8 @@ type Server struct {
 // the caller's, who closes it after Shutdown.
 func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs()}
-	s.routes = newRoutes(registry, newURLs(cfg.ExternalURL), everyoneMayRead, s.draining.Load)
+	s.routes = newRoutes(registry, newURLs(cfg.ExternalURL), s.draining.Load)
+	s.hidden = newRoutes(absent{}, newURLs(cfg.ExternalURL), s.draining.Load)
 
 	tlsConfig, err := loadTLS(cfg.TLS)
 	if err != nil {
@@ -57,6 +61,13 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, er
 	if s.auth, err = auth.Open(cfg); err != nil {
 		return nil, err
 	}
+
+	rules, err := access.New(cfg.AccessControl, s.auth.Any())
+	if err != nil {
+		return nil, err
+	}
+
+	s.access.Store(rules)
 
 	s.http = &http.Server{
 		Handler:           s.Handler(),

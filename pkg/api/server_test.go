@@ -41,7 +41,7 @@ func TestProbes(t *testing.T) {
 func TestDiscover(t *testing.T) {
 	a := dial(t).get("/v2/_oci/ext/discover").expect(t, 200)
 
-	for _, part := range []string{`{"extensions":[{"name":"_oci","url":"http`, `"description":"`, `"endpoints":["/v2/_oci/ext/discover","/v2/{name}/_oci/tag-history/{tag}"]`} {
+	for _, part := range []string{`{"extensions":[{"name":"_oci","url":"http`, `"description":"`, `"endpoints":["/v2/_oci/ext/discover","/v2/{name}/_oci/tag-history/{tag}","/v2/{name}/_oci/repository"]`} {
 		equal(t, strings.Contains(a.body, part), true, part)
 	}
 }

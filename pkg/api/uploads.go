@@ -17,7 +17,6 @@ type uploadHandlers struct {
 	uploads storage.Uploads
 	blobs   storage.Blobs
 	urls    urls
-	mayRead mayRead
 }
 
 // post begins an upload, takes a whole blob, or mounts one.
@@ -104,7 +103,7 @@ func (h uploadHandlers) mount(w *response, r *request) error {
 	}
 
 	for _, from := range sources {
-		if !h.mayRead(r.user, from) || !r.user.Scope.Allows(repositoryAccess(from, "pull")) {
+		if !r.mayRead(from) || !r.user.Scope.Allows(repositoryAccess(from, "pull")) {
 			continue
 		}
 

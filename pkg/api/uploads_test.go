@@ -189,9 +189,9 @@ func TestMount(t *testing.T) {
 		})
 
 		Convey("is not mounted from where the user may not read", func() {
-			h := uploadHandlers{uploads: c.registry, blobs: c.registry, mayRead: nobodyMayRead}
+			h := uploadHandlers{uploads: c.registry, blobs: c.registry}
 			for _, query := range []string{"", "&from=from/here"} {
-				equal(t, serveOne(h.post, path+query), http.StatusAccepted, query)
+				equal(t, serveOne(h.post, path+query, mustRules(t, nil)), http.StatusAccepted, query)
 			}
 		})
 

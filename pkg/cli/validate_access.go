@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"zotregistry.io/zot/pkg/api/config"
 )
@@ -14,22 +15,29 @@ func (c *check) accessControl() {
 
 	const path = "http.accessControl"
 
+	if len(access.Repositories) == 0 {
+		c.warn(path, "has no repositories: nobody may do anything but by adminPolicy")
+	}
+
 	for _, glob := range sortedNames(access.Repositories) {
 		at := path + ".repositories[" + glob + "]"
 
 		c.glob(at, glob)
+
+		if strings.HasPrefix(glob, "/") || strings.HasSuffix(glob, "/") {
+			c.warn(at, "matches nothing: no repository's name begins or ends with a slash")
+		}
+
 		c.repositoryPolicy(at, access.Repositories[glob])
 	}
 
-	c.actions(path+".adminPolicy.actions", access.AdminPolicy.Actions)
+	c.policy(path+".adminPolicy", access.AdminPolicy)
 	c.actions(path+".metrics.anonymousPolicy", access.Metrics.AnonymousPolicy)
 
 	if !authenticates(c.cfg.HTTP.Auth) && !allAnonymous(access) {
 		c.wrong("http.auth", "is missing, but http.accessControl names users",
 			"set http.auth.htpasswd, or leave only anonymousPolicy in http.accessControl")
 	}
-
-	c.refuse(path, "remove it, and do not let others than trusted clients reach zot")
 }
 
 func (c *check) repositoryPolicy(path string, policy config.RepositoryPolicy) {
@@ -37,15 +45,21 @@ func (c *check) repositoryPolicy(path string, policy config.RepositoryPolicy) {
 	c.actions(path+".anonymousPolicy", policy.AnonymousPolicy)
 
 	for i, p := range policy.Policies {
-		at := fmt.Sprintf("%s.policies[%d]", path, i)
+		c.policy(fmt.Sprintf("%s.policies[%d]", path, i), p)
+	}
+}
 
-		c.actions(at+".actions", p.Actions)
+func (c *check) policy(path string, policy config.Policy) {
+	c.actions(path+".actions", policy.Actions)
 
-		for j, condition := range p.Conditions {
-			if condition.Expression == "" {
-				c.wrong(fmt.Sprintf("%s.conditions[%d].expression", at, j), "is missing", "write an expression, or remove it")
-			}
+	for i, condition := range policy.Conditions {
+		if condition.Expression == "" {
+			c.wrong(fmt.Sprintf("%s.conditions[%d].expression", path, i), "is missing", "write an expression, or remove it")
 		}
+	}
+
+	if len(policy.Conditions) > 0 {
+		c.refuse(path+".conditions", "remove the whole policy: without its conditions it would allow more than it says")
 	}
 }
 

@@ -206,8 +206,17 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "not built yet"},
 	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
 	{`"http": {"auth": {"sessionDriver": {"name": "etcd"}}}`, "http.auth.sessionDriver.name", "local, redis"},
-	{`"http": {"accessControl": {}}`, "http.accessControl", "not built yet"},
-	{`"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}}`, "http.accessControl", "not built yet"},
+
+	// access control
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"repositories": {"[a": {}}}}`, "http.accessControl.repositories[[a]", `"[a" does not compile`},
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["write"]}}}}`, "http.accessControl.repositories[**].anonymousPolicy[0]", "read, create"},
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"repositories": {"**": {"policies": [{"actions": ["push"]}]}}}}`, "http.accessControl.repositories[**].policies[0].actions[0]", "read, create"},
+	{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"users": ["bob"]}]}}}}`, "http.auth", "names users"},
+	{`"http": {"accessControl": {"adminPolicy": {"users": ["bob"]}}}`, "http.auth", "names users"},
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"repositories": {"**": {"policies": [{"users": ["bob"], "conditions": [{"expression": "true"}]}]}}}}`, "http.accessControl.repositories[**].policies[0].conditions", "remove the whole policy"},
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"adminPolicy": {"conditions": [{"expression": "true"}]}}}`, "http.accessControl.adminPolicy.conditions", "not built yet"},
+	{`"http": {"accessControl": {"metrics": {"users": ["bob"]}}}`, "http.auth", "names users"},
+	{`"http": {"accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}}`, "http.auth", "names users"},
 
 	// log
 	{`"log": {"level": "loud"}`, "log.level", "debug, info, warn, error"},
@@ -264,12 +273,7 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 		{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
 		{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},
 
-		{`"http": {"accessControl": {"repositories": {"[a": {}}}}`, "http.accessControl.repositories[[a]", `"[a" does not compile`},
-		{`"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["write"]}}}}`, "http.accessControl.repositories[**].anonymousPolicy[0]", "read, create"},
-		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"actions": ["push"]}]}}}}`, "http.accessControl.repositories[**].policies[0].actions[0]", "read, create"},
 		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"conditions": [{}]}]}}}}`, "http.accessControl.repositories[**].policies[0].conditions[0].expression", "is missing"},
-		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"users": ["bob"]}]}}}}`, "http.auth", "names users"},
-		{`"http": {"accessControl": {"adminPolicy": {"users": ["bob"]}}}`, "http.auth", "names users"},
 
 		{upstream(`"maxRetries": 3`), "extensions.sync.registries[0].retryDelay", "is missing"},
 		{upstream(`"maxRetryDelay": "1m"`), "extensions.sync.registries[0].retryDelay", "is missing"},
@@ -313,7 +317,7 @@ func TestAllAtOnce(t *testing.T) {
 		}
 
 		So(paths, ShouldResemble, []string{
-			"http.accessControl", "http.accessControl.repositories[[]", "http.port", "http.tls.cert", "http.tls.key",
+			"http.accessControl.repositories[[]", "http.port", "http.tls.cert", "http.tls.key",
 			"log", "storage.gc", "storage.rootDirectory", "storage.rotDirectory",
 			"storage.subPaths[/A]", "storage.subPaths[/A].dedupe", "storage.subPaths[/A].gcDelay",
 			"storage.subPaths[/A].rootDirectory",

@@ -29,6 +29,12 @@ var (
 	ErrInUse        = errors.New("still in use")
 	ErrPrecondition = errors.New("precondition failed")
 
+	// ErrTagChange: a tag would be made or moved that is not to be.
+	ErrTagChange = errors.New("tag may not be changed")
+
+	// ErrManyTags: more than one tag points to what was to be deleted.
+	ErrManyTags = errors.New("several tags point to it")
+
 	// ErrDamaged: what is stored, or was to be stored, is not what it should be. It
 	// is our fault, never the client's.
 	ErrDamaged = errors.New("damaged")

@@ -330,6 +330,10 @@ func (s *Store) hasManifest(ctx context.Context, r *repository, record *Manifest
 // deleted, or a tag moved.
 func (s *Store) decidePut(r *repository, pending *state, record *ManifestRecord, put *ManifestPut) ([]Op, error) {
 	for _, tag := range put.Tags {
+		if err := put.If.allow(pending, tag, record.Digest); err != nil {
+			return nil, err
+		}
+
 		if err := put.If.check(pending, tag); err != nil {
 			return nil, err
 		}
@@ -421,6 +425,10 @@ func decideDelete(pending *state, ref Reference, cond Precondition) ([]Op, error
 		return nil, fmt.Errorf("%w: an index names manifest %s", ErrInUse, ref)
 	}
 
+	if tags := len(pending.tagsOf(record.Digest)); cond.OneTag && tags > 1 {
+		return nil, fmt.Errorf("%w: %d tags point to manifest %s", ErrManyTags, tags, ref)
+	}
+
 	return deleteOps(pending, record.Digest), nil
 }
 
@@ -433,6 +441,22 @@ func deleteOps(pending *state, dgst digest.Digest) []Op {
 	}
 
 	return ops
+}
+
+// allow says whether a tag may be set to dgst.
+//
+// Errors: ErrTagChange.
+func (p *Precondition) allow(st *state, tag Tag, dgst digest.Digest) error {
+	entry, exists := st.tags.Get(tag)
+
+	switch {
+	case p.NoNew && !exists:
+		return fmt.Errorf("%w: there is no tag %s, and none may be made", ErrTagChange, tag)
+	case p.NoMove && exists && entry.Digest != dgst:
+		return fmt.Errorf("%w: tag %s exists, and may not be moved", ErrTagChange, tag)
+	}
+
+	return nil
 }
 
 // check says whether a precondition on tag holds.

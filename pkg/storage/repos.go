@@ -72,7 +72,7 @@ func mayHaveChanged(err error) bool {
 	var missing *MissingError
 
 	return errors.Is(err, ErrManifestUnknown) || errors.Is(err, ErrRepoUnknown) || errors.Is(err, ErrPrecondition) ||
-		errors.As(err, &missing)
+		errors.Is(err, ErrTagChange) || errors.As(err, &missing)
 }
 
 // with calls use with the repository, loaded, as it was at since or later. The

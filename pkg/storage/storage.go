@@ -122,14 +122,18 @@ type ManifestPut struct {
 	If        Precondition // holds for each of Tags
 }
 
-// Precondition guards a change to a tag; the zero value always holds. Both fields
+// Precondition guards a change to a tag; the zero value always holds. The first four fields
 // have the meaning of the HTTP headers of that name, with the digest as the entity
-// tag (RFC 9110, 13.1.1 and 13.1.2).
+// tag (RFC 9110, 13.1.1 and 13.1.2). The others are what the user may not do, and come first.
 type Precondition struct {
 	Match     []digest.Digest // the tag must point to one of these
 	MatchAny  bool            // If-Match: *      the tag must exist
 	NoneMatch []digest.Digest // the tag must point to none of these
 	NoneAny   bool            // If-None-Match: * the tag must not exist
+
+	NoNew  bool // no tag is made
+	NoMove bool // no tag that exists is made to point to another manifest
+	OneTag bool // no manifest is deleted that more than one tag points to
 }
 
 // Manifests reads, commits and deletes manifests and the tags that point to them.
@@ -151,13 +155,13 @@ type Manifests interface {
 	//
 	// Errors: *ManifestError if Body is not a manifest; *MissingError if it names
 	// blobs or manifests that repo does not hold, or holds with another size;
-	// ErrDigestMismatch; ErrPrecondition; ErrDamaged if a flush failed.
+	// ErrDigestMismatch; ErrTagChange; ErrPrecondition; ErrDamaged if a flush failed.
 	PutManifest(ctx context.Context, put ManifestPut) (Descriptor, error)
 
 	// DeleteManifest deletes a tag, or a manifest with all tags that point to it.
 	//
-	// Errors: ErrRepoUnknown, ErrManifestUnknown, ErrPrecondition; ErrInUse if an
-	// index in repo names the manifest.
+	// Errors: ErrRepoUnknown, ErrManifestUnknown, ErrPrecondition, ErrManyTags; ErrInUse
+	// if an index in repo names the manifest.
 	DeleteManifest(ctx context.Context, repo RepoName, ref Reference, cond Precondition, who string) error
 }
 

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"zotregistry.io/zot/pkg/access"
+	"zotregistry.io/zot/pkg/auth"
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// need is what a user must be allowed for a route. The zero value is forgotten, and nobody
+// is allowed that.
+type need int
+
+const (
+	needsNothing need = iota + 1 // nobody is asked who he is
+	needsEntry                   // something, somewhere
+	needsRead                    // to read in the repository
+	needsCreate                  // to create in it
+	needsPush                    // to create or to update in it: the handler finds out which
+	needsDelete                  // to delete in it
+	needsAdmin                   // to delete in all repositories, by adminPolicy
+)
+
+// met says whether the user may have what he asks for.
+func (n need) met(r *request) bool {
+	switch n {
+	case needsNothing, needsEntry: // authenticate lets in those who may do anything
+		return true
+	case needsRead:
+		return r.may.Any(access.Read)
+	case needsCreate:
+		return r.may.Any(access.Create)
+	case needsPush:
+		return r.may.Any(access.Create | access.Update)
+	case needsDelete:
+		return r.may.Any(access.Delete)
+	case needsAdmin:
+		return r.rules.Admin(r.user).Any(access.Delete)
+	}
+
+	return false
+}
+
+// permit returns the handler that answers the user: the route's, or for a repository that he
+// may not read that which answers as if it were not there.
+//
+// Errors: errDenied; auth.ErrUnauthorized, with the challenges set, if he could log in.
+func (s *Server) permit(w *response, r *request, found route) (handler, error) {
+	if r.repo != "" {
+		r.may = r.rules.Of(r.user, string(r.repo))
+	}
+
+	stranger := r.user.Anonymous() && s.auth.Any()
+	if stranger && r.endpoint == endpointBase {
+		s.challenge(w, r, nil) // some clients send their credentials only if they are asked here
+	}
+
+	if found.needs.met(r) {
+		return found.handle, nil
+	}
+
+	if stranger {
+		s.challenge(w, r, auth.ErrUnauthorized)
+
+		return nil, fmt.Errorf("%w: not everyone may do this", auth.ErrUnauthorized)
+	}
+
+	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reading && !r.may.Any(access.Read) {
+		return s.hidden[r.endpoint][r.Method].handle, nil
+	}
+
+	return nil, fmt.Errorf("%w: you may not do this here", errDenied)
+}
+
+// mayRead says whether the user may read a repository, which need not be that of the request.
+func (r *request) mayRead(repo storage.RepoName) bool {
+	return r.rules.Of(r.user, string(repo)).Any(access.Read)
+}
+
+// mayCreate says whether the user may push what sets no tag.
+//
+// Errors: errDenied.
+func (r *request) mayCreate() error {
+	if !r.may.Any(access.Create) {
+		return fmt.Errorf("%w: you may only move tags here", errDenied)
+	}
+
+	return nil
+}
+
+// limit adds to a precondition on tags what the user may not do to them.
+func (r *request) limit(cond *storage.Precondition) {
+	cond.NoNew = !r.may.Any(access.Create)
+	cond.NoMove = !r.may.Any(access.Update)
+	cond.OneTag = r.may.Any(access.DetectManifestCollision)
+}

@@ -1,0 +1,336 @@
+package api
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/crypto/bcrypt"
+
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// wanted says what docs/access.md promises: any of the actions named lets a user do what the
+// method does. "entry" is any action anywhere, "admin" is delete by adminPolicy, "-" asks
+// nobody. An endpoint or method that is not here fails the tests.
+var wanted = map[endpoint]map[string]string{
+	endpointBase:       {"GET": "entry", "HEAD": "entry"},
+	endpointCatalog:    {"GET": "entry", "HEAD": "entry"},
+	endpointExtension:  {"GET": "entry", "HEAD": "entry"},
+	endpointTags:       {"GET": "read", "HEAD": "read"},
+	endpointManifest:   {"GET": "read", "HEAD": "read", "PUT": "create update", "DELETE": "delete"},
+	endpointBlob:       {"GET": "read", "HEAD": "read", "DELETE": "delete"},
+	endpointUploads:    {"POST": "create"},
+	endpointUpload:     {"GET": "create", "HEAD": "create", "PATCH": "create", "PUT": "create", "DELETE": "create"},
+	endpointReferrers:  {"GET": "read", "HEAD": "read"},
+	endpointTagHistory: {"GET": "read", "HEAD": "read"},
+	endpointRepository: {"DELETE": "admin"},
+	endpointLive:       {"GET": "-", "HEAD": "-"},
+	endpointReady:      {"GET": "-", "HEAD": "-"},
+	endpointStarted:    {"GET": "-", "HEAD": "-"},
+}
+
+var allMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
+
+func TestEveryRouteHasARule(t *testing.T) {
+	routes := newRoutes(absent{}, urls{}, nil)
+
+	for e := endpointBase; e <= endpointStarted; e++ {
+		if len(routes[e]) == 0 || len(routes[e]) != len(wanted[e]) {
+			t.Errorf("endpoint %d: there are %d methods, and %d are wanted", e, len(routes[e]), len(wanted[e]))
+		}
+
+		for method, route := range routes[e] {
+			if route.needs < needsNothing || route.needs > needsAdmin || wanted[e][method] == "" {
+				t.Errorf("endpoint %d, %s: there is no rule", e, method)
+			}
+		}
+	}
+
+	if len(routes) != int(endpointStarted)+1 {
+		t.Errorf("%d endpoints have routes, but there are %d", len(routes), endpointStarted+1)
+	}
+}
+
+// A way is one of those to say who one is.
+type way struct {
+	name      string
+	configure func(t *testing.T, cfg *config.HTTP, users []string)
+	as        func(user string) string // the header
+	wrong     func(user string) []string
+}
+
+func basic(user, password string) string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+var allWays = []way{{
+	name: "htpasswd",
+	configure: func(t *testing.T, cfg *config.HTTP, users []string) {
+		t.Helper()
+
+		hashed, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		var lines []string
+		for _, user := range users {
+			lines = append(lines, user+":"+string(hashed))
+		}
+
+		cfg.Auth.HTPasswd = &config.HTPasswd{Path: passwords(t, lines...)}
+	},
+	as: func(user string) string { return basic(user, "right") },
+	wrong: func(user string) []string {
+		return []string{
+			basic(user, "wrong"), basic("nobody", "right"), basic(user, ""), basic("", "right"),
+			"Authorization: Basic !", "Authorization: Bearer right", "Authorization: " + user,
+		}
+	},
+}}
+
+// allPolicies are sets of actions; a user has each one's name.
+var allPolicies = map[string][]string{
+	"nothing": nil,
+	"read":    {"read"},
+	"create":  {"create"},
+	"update":  {"update"},
+	"delete":  {"delete", "detectManifestCollision"},
+	"push":    {"read", "create"},
+	"all":     {"read", "create", "update", "delete"},
+	"admin":   {"read", "create", "update", "delete"}, // in all repositories
+}
+
+// guarded is a configuration by which each user has his actions below secret, and everyone
+// those of public there.
+func guarded(public ...string) *config.AccessControl {
+	secret := config.RepositoryPolicy{}
+
+	for user, actions := range allPolicies {
+		if user != "admin" {
+			secret.Policies = append(secret.Policies, config.Policy{Users: []string{user}, Actions: actions})
+		}
+	}
+
+	cfg := &config.AccessControl{
+		Repositories: map[string]config.RepositoryPolicy{"secret/**": secret},
+		AdminPolicy:  config.Policy{Users: []string{"admin"}, Actions: allPolicies["admin"]},
+	}
+
+	if len(public) > 0 {
+		cfg.Repositories["public/**"] = config.RepositoryPolicy{AnonymousPolicy: public}
+	}
+
+	return cfg
+}
+
+// marker is in all that is in secret/app.
+const marker = "hush"
+
+// keeper fills a registry: secret/app has an image; secret/not does not exist.
+func keeper(t *testing.T) (Registry, digest.Digest, digest.Digest) {
+	t.Helper()
+
+	c := dial(t)
+	blob := c.blob("secret/app", marker)
+	_, manifest := c.image("secret/app", marker, marker)
+	c.attach("secret/app", manifest, "application/"+marker, marker)
+	c.image("public/app", "v1", "everyone")
+
+	return c.registry, blob, manifest
+}
+
+// pathTo is a path of an endpoint.
+func pathTo(e endpoint, repo string, blob, manifest digest.Digest) string {
+	for fixedPath, is := range fixed {
+		if is == e && fixedPath != "/v2" {
+			return fixedPath
+		}
+	}
+
+	target := target{endpoint: e, repo: storage.RepoName(repo), upload: "0b2e9f7e-4d0f-4e5c-9d3a-6a6f1d1c7a11"}
+	target.ref.Tag, target.digest = marker, blob
+
+	if e == endpointReferrers {
+		target.digest = manifest
+	}
+
+	return pathOf(target)
+}
+
+// seen is all that a client sees of an answer, but for the time and the request's id.
+func (a answer) seen(repo string) string {
+	header := a.Header.Clone()
+	header.Del("Date")
+	id := header.Get("X-Request-Id")
+	header.Del("X-Request-Id")
+
+	text := fmt.Sprint(a.StatusCode, header, a.body)
+
+	return strings.ReplaceAll(strings.ReplaceAll(text, id, "ID"), repo, "REPO")
+}
+
+// met says whether actions are enough for what is wanted.
+func met(want string, user string, actions []string) bool {
+	switch want {
+	case "-":
+		return true
+	case "entry":
+		return user != ""
+	case "admin":
+		return user == "admin"
+	}
+
+	return slices.ContainsFunc(strings.Fields(want), func(action string) bool { return slices.Contains(actions, action) })
+}
+
+// each calls try with each endpoint and method that there is.
+func each(try func(e endpoint, method, want string)) {
+	for e := endpointBase; e <= endpointStarted; e++ {
+		for _, method := range allMethods {
+			if want := wanted[e][method]; want != "" {
+				try(e, method, want)
+			}
+		}
+	}
+}
+
+func names() []string {
+	var users []string
+	for user := range allPolicies {
+		users = append(users, user)
+	}
+
+	slices.Sort(users)
+
+	return users
+}
+
+// TestWhoMayDoWhat goes through all ways to log in, all policies, and all that the router
+// knows.
+func TestWhoMayDoWhat(t *testing.T) {
+	for _, way := range allWays {
+		for _, public := range [][]string{nil, {"read"}} {
+			for _, user := range append(names(), "") {
+				t.Run(fmt.Sprint(way.name, public, user), func(t *testing.T) {
+					registry, blob, manifest := keeper(t)
+					cfg := config.HTTP{AccessControl: guarded(public...)}
+					way.configure(t, &cfg, names())
+
+					checkUser(t, dialWith(t, cfg, registry), way, user, public, blob, manifest)
+				})
+			}
+		}
+	}
+}
+
+func checkUser(t *testing.T, c *client, way way, user string, public []string, blob, manifest digest.Digest) {
+	t.Helper()
+
+	// What is allowed may delete something: first comes all that is not.
+	for _, allowed := range []bool{false, true} {
+		each(func(e endpoint, method, want string) {
+			if allowed != met(want, user, allPolicies[user]) {
+				return
+			}
+
+			what := method + " " + pathTo(e, "secret/app", blob, manifest)
+
+			var headers []string
+			if user != "" {
+				headers = append(headers, way.as(user))
+			}
+
+			a := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, headers...)
+
+			switch {
+			case allowed:
+				if slices.Contains([]int{401, 403}, a.StatusCode) {
+					t.Errorf("%s: %d %s", what, a.StatusCode, a.body)
+				}
+			case user == "" && want == "entry" && public != nil:
+				a.expect(t, 200)
+			case user == "":
+				equal(t, a.StatusCode, 401, what)
+				equal(t, a.Header.Get("WWW-Authenticate"), `Basic realm="zot", charset="UTF-8"`, what)
+			case (method == "GET" || method == "HEAD") && !slices.Contains(allPolicies[user], "read"):
+				checkAbsent(t, c, e, method, way, user, blob, manifest)
+			default:
+				equal(t, a.StatusCode, 403, what)
+			}
+
+			if !allowed || want == "-" {
+				checkSilent(t, c, a, method, pathTo(e, "secret/not", blob, manifest), headers)
+			}
+
+			if want != "-" && (e != endpointBase || method == "GET") {
+				checkWrong(t, c, way, user, method, pathTo(e, "secret/app", blob, manifest))
+			}
+		})
+	}
+}
+
+// checkAbsent checks that a repository looks like one that is not there, as those see it who
+// may read.
+func checkAbsent(
+	t *testing.T, c *client, e endpoint, method string, way way, user string, blob, manifest digest.Digest,
+) {
+	t.Helper()
+
+	reader := "read"
+	if wanted[e][method] == "create" {
+		reader = "push"
+	}
+
+	got := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, way.as(user))
+	want := c.do(method, pathTo(e, "secret/not", blob, manifest), nil, way.as(reader))
+	equal(t, got.seen("secret/app"), want.seen("secret/not"), method+" "+got.Request.URL.Path)
+}
+
+// checkSilent checks that an answer that was refused is of the form of errors, and tells
+// nothing: it is the same for a repository that does not exist.
+func checkSilent(t *testing.T, c *client, a answer, method, missing string, headers []string) {
+	t.Helper()
+
+	what := method + " " + a.Request.URL.Path
+	other := c.do(method, missing, nil, headers...)
+
+	if strings.Contains(missing, "secret/not") {
+		equal(t, a.seen("secret/app"), other.seen("secret/not"), what)
+	}
+
+	if method != http.MethodHead && a.StatusCode >= 400 {
+		want := map[int]string{401: "UNAUTHORIZED", 403: "DENIED", 404: a.codes()}[a.StatusCode]
+		equal(t, a.codes(), want, what)
+	}
+
+	told := strings.ReplaceAll(a.seen("-"), path.Base(a.Request.URL.Path), "") // what the client named itself
+	if strings.Contains(told, marker) || strings.Contains(told, "secret") || strings.Contains(told, "sha256:") {
+		t.Errorf("%s tells: %s", what, told)
+	}
+}
+
+// checkWrong checks that wrong credentials are refused, whatever they ask for.
+func checkWrong(t *testing.T, c *client, way way, user, method, path string) {
+	t.Helper()
+
+	for _, header := range way.wrong(cmp.Or(user, "read")) {
+		a := c.do(method, path, nil, header)
+		equal(t, a.StatusCode, 401, method+" "+path+" with "+header)
+		equal(t, a.Header.Get("WWW-Authenticate") != "", true, "there is a challenge")
+
+		if method != http.MethodHead {
+			equal(t, a.codes(), "UNAUTHORIZED", method+" "+path)
+		}
+	}
+}
