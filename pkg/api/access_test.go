@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"golang.org/x/crypto/bcrypt"
@@ -65,40 +67,72 @@ func TestEveryRouteHasARule(t *testing.T) {
 // A way is one of those to say who one is.
 type way struct {
 	name      string
-	configure func(t *testing.T, cfg *config.HTTP, users []string)
-	as        func(user string) string // the header
-	wrong     func(user string) []string
+	configure func(cfg *config.HTTP)
+	as        func(user string) string // the header of one who may do all that his policy says
+	wrong     []string                 // headers that are not right
+	challenge string
 }
 
 func basic(user, password string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-var allWays = []way{{
-	name: "htpasswd",
-	configure: func(t *testing.T, cfg *config.HTTP, users []string) {
-		t.Helper()
+func allWays(t *testing.T) []way {
+	t.Helper()
 
-		hashed, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
+	return []way{byPassword(t), byToken(t)}
+}
 
-		var lines []string
-		for _, user := range users {
-			lines = append(lines, user+":"+string(hashed))
-		}
+func byPassword(t *testing.T) way {
+	t.Helper()
 
-		cfg.Auth.HTPasswd = &config.HTPasswd{Path: passwords(t, lines...)}
-	},
-	as: func(user string) string { return basic(user, "right") },
-	wrong: func(user string) []string {
-		return []string{
-			basic(user, "wrong"), basic("nobody", "right"), basic(user, ""), basic("", "right"),
-			"Authorization: Basic !", "Authorization: Bearer right", "Authorization: " + user,
-		}
-	},
-}}
+	hashed, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var lines []string
+	for _, user := range names() {
+		lines = append(lines, user+":"+string(hashed))
+	}
+
+	path := passwords(t, lines...)
+
+	return way{
+		name:      "htpasswd",
+		configure: func(cfg *config.HTTP) { cfg.Auth.HTPasswd = &config.HTPasswd{Path: path} },
+		as:        func(user string) string { return basic(user, "right") },
+		wrong: []string{
+			basic("all", "wrong"), basic("nobody", "right"), basic("all", ""), basic("", "right"),
+			"Authorization: Basic !", "Authorization: Bearer right", "Authorization: all",
+		},
+		challenge: "Basic ",
+	}
+}
+
+func byToken(t *testing.T) way {
+	t.Helper()
+
+	tokens, trust := newIssuer(t)
+	scopes := []string{"registry:catalog:*", "repository:secret/app:*", "repository:secret/not:*", "repository:public/app:*"}
+
+	claims := func(audience string, life time.Duration) jwt.MapClaims {
+		return jwt.MapClaims{"sub": "all", "aud": audience, "exp": time.Now().Add(life).Unix()}
+	}
+
+	other, _ := newIssuer(t)
+
+	return way{
+		name:      "token",
+		configure: func(cfg *config.HTTP) { cfg.Auth.Bearer = trust },
+		as:        func(user string) string { return tokens.headerOf(user, scopes...) },
+		wrong: []string{
+			"Authorization: Bearer right", "Authorization: Bearer", basic("all", "right"), other.headerOf("all", scopes...),
+			tokens.sign(claims("another", time.Hour)), tokens.sign(claims("zot", -time.Hour)),
+		},
+		challenge: "Bearer ",
+	}
+}
 
 // allPolicies are sets of actions; a user has each one's name.
 var allPolicies = map[string][]string{
@@ -112,9 +146,9 @@ var allPolicies = map[string][]string{
 	"admin":   {"read", "create", "update", "delete"}, // in all repositories
 }
 
-// guarded is a configuration by which each user has his actions below secret, and everyone
+// limited is a configuration by which each user has his actions below secret, and everyone
 // those of public there.
-func guarded(public ...string) *config.AccessControl {
+func limited(public ...string) *config.AccessControl {
 	secret := config.RepositoryPolicy{}
 
 	for user, actions := range allPolicies {
@@ -220,13 +254,13 @@ func names() []string {
 // TestWhoMayDoWhat goes through all ways to log in, all policies, and all that the router
 // knows.
 func TestWhoMayDoWhat(t *testing.T) {
-	for _, way := range allWays {
+	for _, way := range allWays(t) {
 		for _, public := range [][]string{nil, {"read"}} {
 			for _, user := range append(names(), "") {
 				t.Run(fmt.Sprint(way.name, public, user), func(t *testing.T) {
 					registry, blob, manifest := keeper(t)
-					cfg := config.HTTP{AccessControl: guarded(public...)}
-					way.configure(t, &cfg, names())
+					cfg := config.HTTP{AccessControl: limited(public...)}
+					way.configure(&cfg)
 
 					checkUser(t, dialWith(t, cfg, registry), way, user, public, blob, manifest)
 				})
@@ -263,7 +297,7 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 				a.expect(t, 200)
 			case user == "":
 				equal(t, a.StatusCode, 401, what)
-				equal(t, a.Header.Get("WWW-Authenticate"), `Basic realm="zot", charset="UTF-8"`, what)
+				equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), way.challenge), true, what)
 			case (method == "GET" || method == "HEAD") && !slices.Contains(allPolicies[user], "read"):
 				checkAbsent(t, c, e, method, way, user, blob, manifest)
 			default:
@@ -311,7 +345,9 @@ func checkSilent(t *testing.T, c *client, a answer, method, missing string, head
 		equal(t, a.codes(), want, what)
 	}
 
-	told := strings.ReplaceAll(a.seen("-"), path.Base(a.Request.URL.Path), "") // what the client named itself
+	a.Header.Del("WWW-Authenticate")                                           // which says what the client asks for
+	told := strings.ReplaceAll(a.seen("-"), path.Base(a.Request.URL.Path), "") // what he named himself
+
 	if strings.Contains(told, marker) || strings.Contains(told, "secret") || strings.Contains(told, "sha256:") {
 		t.Errorf("%s tells: %s", what, told)
 	}
@@ -322,9 +358,9 @@ func checkSilent(t *testing.T, c *client, a answer, method, missing string, head
 func TestWrongCredentials(t *testing.T) {
 	registry, blob, manifest := keeper(t)
 
-	for _, way := range allWays {
-		cfg := config.HTTP{AccessControl: guarded("read", "create")}
-		way.configure(t, &cfg, names())
+	for _, way := range allWays(t) {
+		cfg := config.HTTP{AccessControl: limited("read", "create")}
+		way.configure(&cfg)
 
 		each(func(e endpoint, method, want string) {
 			if want == "-" {
@@ -337,7 +373,7 @@ func TestWrongCredentials(t *testing.T) {
 			}
 
 			for _, repo := range []string{"secret/app", "public/app"} {
-				for _, wrong := range way.wrong("all") {
+				for _, wrong := range way.wrong {
 					checkWrong(t, server, method, pathTo(e, repo, blob, manifest), wrong)
 				}
 			}

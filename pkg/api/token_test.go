@@ -25,8 +25,8 @@ type issuer struct {
 	key *ecdsa.PrivateKey
 }
 
-// guarded serves a store to those who have a token of the issuer, or ann's password.
-func guarded(t *testing.T) (*client, issuer) {
+// newIssuer returns an issuer, and what trusts it.
+func newIssuer(t *testing.T) (issuer, *config.Bearer) {
 	t.Helper()
 
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -44,15 +44,26 @@ func guarded(t *testing.T) (*client, issuer) {
 		t.Fatal(err)
 	}
 
-	c := locked(t, func(cfg *config.HTTP) {
-		cfg.Auth.Bearer = &config.Bearer{Realm: "https://auth.example/token", Service: "zot", Cert: path}
-	})
+	return issuer{t: t, key: key}, &config.Bearer{Realm: "https://auth.example/token", Service: "zot", Cert: path}
+}
 
-	return c, issuer{t: t, key: key}
+// guarded serves a store to those who have a token of the issuer, or ann's password.
+func guarded(t *testing.T) (*client, issuer) {
+	t.Helper()
+
+	tokens, trust := newIssuer(t)
+
+	return locked(t, func(cfg *config.HTTP) { cfg.Auth.Bearer = trust }), tokens
 }
 
 // header is an Authorization of ann's that allows what is in scopes, "repository:a:pull".
 func (i issuer) header(scopes ...string) string {
+	i.t.Helper()
+
+	return i.headerOf("ann", scopes...)
+}
+
+func (i issuer) headerOf(user string, scopes ...string) string {
 	i.t.Helper()
 
 	var access []map[string]any
@@ -64,7 +75,7 @@ func (i issuer) header(scopes ...string) string {
 		})
 	}
 
-	return i.sign(jwt.MapClaims{"sub": "ann", "aud": "zot", "exp": time.Now().Add(time.Hour).Unix(), "access": access})
+	return i.sign(jwt.MapClaims{"sub": user, "aud": "zot", "exp": time.Now().Add(time.Hour).Unix(), "access": access})
 }
 
 func (i issuer) sign(claims jwt.MapClaims) string {
@@ -104,6 +115,7 @@ func TestTokenOfEachEndpoint(t *testing.T) {
 		{"GET HEAD PATCH PUT DELETE", "/v2/a/b/blobs/uploads/x", "repository:a/b:pull,push"},
 		{"DELETE", "/v2/a/b/manifests/x", "repository:a/b:delete"},
 		{"DELETE", "/v2/a/b/blobs/" + dgst, "repository:a/b:delete"},
+		{"DELETE", "/v2/a/b/_oci/repository", "repository:a/b:delete"},
 		{"PATCH", "/v2/a/b/manifests/x", "repository:a/b:pull,push"}, // not a method: no less is needed to learn that
 	} {
 		for method := range strings.FieldsSeq(row.methods) {
