@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -65,6 +66,26 @@ func (ca *CA) Issue(tb testing.TB) (cert, key string) {
 	must(tb, err)
 
 	return writePEM(tb, "CERTIFICATE", der), writePEM(tb, "PRIVATE KEY", secret)
+}
+
+// IssueClient makes a certificate that clients show. names says what is in it: its subject
+// and its subject alternative names.
+func (ca *CA) IssueClient(tb testing.TB, names x509.Certificate) tls.Certificate {
+	tb.Helper()
+
+	private := newKey(tb)
+
+	names.SerialNumber = big.NewInt(time.Now().UnixNano())
+	names.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+
+	if names.NotAfter.IsZero() {
+		names.NotBefore, names.NotAfter = ca.cert.NotBefore, ca.cert.NotAfter
+	}
+
+	der, err := x509.CreateCertificate(rand.Reader, &names, ca.cert, private.Public(), ca.key)
+	must(tb, err)
+
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
 func newKey(tb testing.TB) *ecdsa.PrivateKey {

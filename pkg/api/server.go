@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -79,24 +78,6 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, er
 	}
 
 	return s, nil
-}
-
-// loadTLS returns nil for plain HTTP.
-func loadTLS(cfg *config.TLS) (*tls.Config, error) {
-	if cfg == nil {
-		return nil, nil //nolint:nilnil // nil is what http.Server takes for plain HTTP
-	}
-
-	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-	if err != nil {
-		return nil, fmt.Errorf("http.tls: load %s and %s: %w", cfg.Cert, cfg.Key, err)
-	}
-
-	return &tls.Config{
-		Certificates: []tls.Certificate{pair},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"h2", "http/1.1"},
-	}, nil
 }
 
 // Handler is what Serve serves.

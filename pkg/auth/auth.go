@@ -1,6 +1,6 @@
 // Package auth finds out who sends a request. Read this file first: a User is who that
-// may be, a Way is one way to say so (basic.go, bearer.go), and Ways are those that are
-// configured.
+// may be, a Way is one way to say so (basic.go, bearer.go, mtls.go), and Ways are those
+// that are configured.
 //
 // What a user may do is no matter of this package; what a token lets its bearer do is
 // (scope.go).
@@ -76,6 +76,15 @@ func Open(cfg config.HTTP) (*Ways, error) {
 
 	if passwords != nil {
 		all.ways = append(all.ways, passwords)
+	}
+
+	certificates, err := openMTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
+
+	if certificates != nil {
+		all.ways = append(all.ways, certificates)
 	}
 
 	return all, nil

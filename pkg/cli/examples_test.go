@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -99,7 +100,7 @@ func mustServe(t *testing.T, cfg *config.Config) {
 	})
 	defer zot.mustStop(t)
 
-	if authenticates(cfg.HTTP.Auth) && !forEveryone(cfg.HTTP.AccessControl) {
+	if authenticates(cfg.HTTP) && !forEveryone(cfg.HTTP.AccessControl) {
 		resp := mustSend(t, mustRequest(t, http.MethodGet, zot.url+"/v2/", nil))
 		if resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("status %s without credentials", resp.Status)
@@ -113,9 +114,32 @@ func mustServe(t *testing.T, cfg *config.Config) {
 		req.Header.Set("Authorization", "Bearer "+mustSignToken(t, cfg.HTTP.Auth.Bearer.Service))
 	}
 
-	if resp := mustSend(t, req); resp.StatusCode != http.StatusOK {
+	asking := client
+	if cfg.HTTP.TLS != nil && cfg.HTTP.TLS.CACert != "" {
+		asking = mustShow(t, "alice.crt", "alice.key")
+	}
+
+	if resp := mustSendBy(t, asking, req); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %s", resp.Status)
 	}
+}
+
+// mustShow returns a client that shows a certificate.
+func mustShow(t *testing.T, cert, key string) *http.Client {
+	t.Helper()
+
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{
+			InsecureSkipVerify: true, //nolint:gosec // made by the test
+			Certificates:       []tls.Certificate{pair},
+		},
+	}}
 }
 
 // mustSignToken signs a token with server.key.

@@ -14,10 +14,13 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"zotregistry.io/zot/internal/servers"
 )
 
 // mustMakeFiles makes the files that the examples name: a certificate of 127.0.0.1,
-// its key, which signs tokens too, and the user alice with the password secret.
+// its key, which signs tokens too, an authority for client certificates and alice's, and
+// the user alice with the password secret.
 func mustMakeFiles(t *testing.T) {
 	t.Helper()
 
@@ -48,11 +51,27 @@ func mustMakeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	ca := servers.NewCA(t)
+	alice := ca.IssueClient(t, x509.Certificate{Subject: pkix.Name{CommonName: "alice"}})
+
+	aliceKey, err := x509.MarshalPKCS8PrivateKey(alice.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	caPEM, err := os.ReadFile(ca.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
 
 	for name, content := range map[string][]byte{
 		"server.crt": certPEM,
 		"token.crt":  certPEM,
+		"ca.crt":     caPEM,
+		"alice.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: alice.Certificate[0]}),
+		"alice.key":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: aliceKey}),
 		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
 		"htpasswd":   append([]byte("alice:"), append(hash, '\n')...),
 	} {

@@ -132,7 +132,13 @@ var client = &http.Client{Transport: &http.Transport{
 func mustSend(t *testing.T, req *http.Request) *http.Response {
 	t.Helper()
 
-	resp, err := client.Do(req)
+	return mustSendBy(t, client, req)
+}
+
+func mustSendBy(t *testing.T, by *http.Client, req *http.Request) *http.Response {
+	t.Helper()
+
+	resp, err := by.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (c *check) accessControl() {
 	c.policy(path+".adminPolicy", access.AdminPolicy)
 	c.actions(path+".metrics.anonymousPolicy", access.Metrics.AnonymousPolicy)
 
-	if !authenticates(c.cfg.HTTP.Auth) && !allAnonymous(access) {
+	if !authenticates(c.cfg.HTTP) && !allAnonymous(access) {
 		c.wrong("http.auth", "is missing, but http.accessControl names users",
 			"set http.auth.htpasswd, or leave only anonymousPolicy in http.accessControl")
 	}

@@ -144,6 +144,11 @@ func (c *check) mtls(mtls *config.MTLS) {
 			"set http.tls.cert, http.tls.key and http.tls.cacert")
 	}
 
+	if len(mtls.IdentityAttributes) == 0 {
+		c.wrong("http.auth.mtls.identityAttributes", "is empty: no certificate has a name then",
+			"remove it, which means CommonName")
+	}
+
 	for i, attribute := range mtls.IdentityAttributes {
 		c.oneOf(fmt.Sprintf("http.auth.mtls.identityAttributes[%d]", i), attribute,
 			"CommonName", "Subject", "Email", "URI", "DNSName")
@@ -153,7 +158,6 @@ func (c *check) mtls(mtls *config.MTLS) {
 	c.notNegative("http.auth.mtls.uriSanIndex", mtls.URISANIndex)
 	c.notNegative("http.auth.mtls.dnsSanIndex", mtls.DNSSANIndex)
 	c.notNegative("http.auth.mtls.emailSanIndex", mtls.EmailSANIndex)
-	c.refuseAuth("http.auth.mtls")
 }
 
 // sessions are of browsers that logged in, which none can yet: to go on without
@@ -175,7 +179,9 @@ func (c *check) sessions() {
 }
 
 // authenticates says whether clients can say who they are in any way.
-func authenticates(ways config.Auth) bool {
-	return ways.HTPasswd != nil || ways.LDAP != nil || ways.Bearer != nil || ways.OpenID != nil ||
+func authenticates(http config.HTTP) bool {
+	ways := http.Auth
+
+	return http.TLS != nil && http.TLS.CACert != "" || ways.HTPasswd != nil || ways.LDAP != nil || ways.Bearer != nil || ways.OpenID != nil ||
 		ways.MTLS != nil || ways.APIKey
 }

@@ -82,8 +82,6 @@ func (c *check) tls() {
 	if c.readable("http.tls.cacert", files.CACert) && !holdsCertificates(files.CACert) {
 		c.wrong("http.tls.cacert", files.CACert+" holds no certificate", "name a file of PEM certificates")
 	}
-
-	c.refuse("http.tls.cacert", "remove it: client certificates are not asked for yet")
 }
 
 // pemFile checks a file that must be named, and says whether it can be read.

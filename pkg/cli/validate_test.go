@@ -64,6 +64,11 @@ func bucket(keys string) string {
 	return store(`"storageDriver": {"name": "s3", "region": "r"` + keys + "}")
 }
 
+// mtls is the section of a server that takes client certificates.
+func mtls(keys string) string {
+	return `"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "server.crt"}, "auth": {"mtls": {` + keys + `}}}`
+}
+
 // policies is a store with one policy of retention.
 func policies(keys string) string { return store(`"retention": {"policies": [{` + keys + `}]}`) }
 
@@ -183,7 +188,6 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"tls": {"cert": "none", "key": "server.key"}}`, "http.tls.cert", "no such file"},
 	{`"http": {"tls": {"cert": "data", "key": "server.key"}}`, "http.tls.cert", "not a file"},
 	{`"http": {"tls": {"cert": "htpasswd", "key": "server.key"}}`, "http.tls.cert", "PEM"},
-	{`"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "server.crt"}}`, "http.tls.cacert", "not built yet"},
 	{`"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "htpasswd"}}`, "http.tls.cacert", "no certificate"},
 
 	// auth
@@ -202,6 +206,11 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"auth": {"bearer": {"oidc": [{}]}}}`, "http.auth.bearer.oidc", "not built yet"},
 	{`"http": {"auth": {"bearer": {"awsSecretsManager": {"region": "a"}}}}`, "http.auth.bearer.awsSecretsManager", "not built yet"},
 	{`"http": {"auth": {"bearer": {"upstreamTokenEndpoint": "a"}}}`, "http.auth.bearer.upstreamTokenEndpoint", "not built yet"},
+	{`"http": {"auth": {"mtls": {}}}`, "http.tls.cacert", "needs client certificates"},
+	{mtls(`"identityAttributes": ["Serial"]`), "http.auth.mtls.identityAttributes[0]", "CommonName"},
+	{mtls(`"identityAttributes": []`), "http.auth.mtls.identityAttributes", "is empty"},
+	{mtls(`"uriSanPattern": "("`), "http.auth.mtls.uriSanPattern", "does not compile"},
+	{mtls(`"uriSanIndex": -1`), "http.auth.mtls.uriSanIndex", "negative"},
 	{`"http": {"auth": {"openid": {"providers": {"GitHub": {"clientid": "a"}}}}}`, "http.auth.openid", "not built yet"},
 	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "not built yet"},
 	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
@@ -266,9 +275,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 		{`"http": {"auth": {"ldap": {"credentialsFile": "none"}}}`, "http.auth.ldap.credentialsFile", "no such file"},
 		{`"http": {"auth": {"openid": {"providers": {"GitHub": {}}}}}`, "http.auth.openid.providers[GitHub].clientid", "is missing"},
 		{`"http": {"auth": {"openid": {"providers": {"GitHub": {"credentialsFile": "none"}}}}}`, "http.auth.openid.providers[GitHub].credentialsFile", "no such file"},
-		{`"http": {"auth": {"mtls": {}}}`, "http.tls.cacert", "needs client certificates"},
-		{`"http": {"auth": {"mtls": {"identityAttributes": ["Serial"]}}}`, "http.auth.mtls.identityAttributes[0]", "CommonName"},
-		{`"http": {"auth": {"mtls": {"uriSanPattern": "("}}}`, "http.auth.mtls.uriSanPattern", "does not compile"},
 
 		{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
 		{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},

@@ -1,0 +1,56 @@
+package api
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// loadTLS returns nil for plain HTTP.
+func loadTLS(cfg *config.TLS) (*tls.Config, error) {
+	if cfg == nil {
+		return nil, nil //nolint:nilnil // nil is what http.Server takes for plain HTTP
+	}
+
+	pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("http.tls: load %s and %s: %w", cfg.Cert, cfg.Key, err)
+	}
+
+	loaded := &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+
+	if cfg.CACert == "" {
+		return loaded, nil
+	}
+
+	// Who has no certificate may log in by another way, or is refused by HTTP, which says
+	// why. Probes need none.
+	loaded.ClientAuth = tls.VerifyClientCertIfGiven
+
+	if loaded.ClientCAs, err = loadCAs(cfg.CACert); err != nil {
+		return nil, fmt.Errorf("http.tls.cacert: %w", err)
+	}
+
+	return loaded, nil
+}
+
+func loadCAs(path string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+
+	return pool, nil
+}
