@@ -20,7 +20,7 @@ type state struct {
 	copying *sync.Mutex // copying a tree marks it as shared
 
 	seq       uint64 // of the last record folded; 0 = the repository does not exist
-	tags      *btree.Map[Tag, tagEntry]
+	tags      *tagMap
 	tagged    *btree.BTreeG[tagPair] // the same by digest
 	manifests *btree.Map[digest.Digest, *ManifestRecord]
 	refs      *btree.Map[digest.Digest, ref]
@@ -41,13 +41,6 @@ type state struct {
 	adopted digest.Digest
 	extra   json.RawMessage
 	kept    []json.RawMessage
-}
-
-type tagEntry struct {
-	Digest digest.Digest   `json:"digest"`
-	Time   time.Time       `json:"time"`
-	Who    string          `json:"who,omitempty"`
-	Extra  json.RawMessage `json:"extra,omitempty"`
 }
 
 type tagPair struct {
@@ -73,7 +66,7 @@ func newState() *state {
 
 	return &state{
 		copying:   new(sync.Mutex),
-		tags:      new(btree.Map[Tag, tagEntry]),
+		tags:      newTagMap(),
 		tagged:    btree.NewBTreeGOptions(lessTagPair, options),
 		manifests: new(btree.Map[digest.Digest, *ManifestRecord]),
 		refs:      new(btree.Map[digest.Digest, ref]),
@@ -217,6 +210,10 @@ func (s *state) apply(record Record, op Op) {
 }
 
 func (s *state) setTag(tag Tag, entry tagEntry) {
+	if manifest, ok := s.manifests.Get(entry.Digest); ok {
+		entry.Digest = manifest.Digest // the same string, once in memory
+	}
+
 	s.deleteTag(tag, entry.Time)
 	s.tags.Set(tag, entry)
 	s.tagged.Set(tagPair{digest: entry.Digest, tag: tag})
@@ -249,6 +246,9 @@ func (s *state) loosen(dgst digest.Digest, at time.Time) {
 func (s *state) putManifest(manifest *ManifestRecord) {
 	s.dropManifest(manifest.Digest)
 	s.forget(manifest.Digest)
+
+	manifest.MediaType, manifest.ArtifactType = intern(manifest.MediaType), intern(manifest.ArtifactType)
+	manifest.Who = intern(manifest.Who)
 	s.manifests.Set(manifest.Digest, manifest)
 	s.count(manifest, 1)
 

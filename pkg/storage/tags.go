@@ -24,7 +24,7 @@ func (s *Store) ListTags(ctx context.Context, repo RepoName, after Tag, n int) (
 			return ErrRepoUnknown
 		}
 
-		tags, more = page(st.tags, after, n)
+		tags, more = page(st.tags.tree, after, n)
 
 		return nil
 	})
