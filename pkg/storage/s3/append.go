@@ -79,9 +79,17 @@ func (l *repoLog) replace(ctx context.Context, base seenHead, next *head, token 
 			return err
 		}
 
+		refused := try == 0 && errors.Is(err, errCondition)
+
 		settled, err := l.settle(ctx, base, token, try)
 		if settled {
 			return nil
+		}
+
+		// Only who has sent a request twice may be refused although it was carried out. A proxy
+		// may do that, too; but here a checkpoint would have to cover the record meanwhile.
+		if refused && errors.Is(err, errForgotten) {
+			return fmt.Errorf("%w: head of %s", storage.ErrConflict, l.prefix)
 		}
 
 		if err != nil {
@@ -135,8 +143,13 @@ func (l *repoLog) settle(ctx context.Context, base seenHead, token string, try i
 	return false, fmt.Errorf("%w: head of %s", storage.ErrConflict, l.prefix)
 }
 
+// errForgotten: nobody can say any more what became of a write.
+var errForgotten = errors.New("nobody knows any more whether it was written")
+
 // contains says whether the log has the batch of a token behind record seq. Segments that
-// only older heads name are not looked at: then nobody can say any more.
+// only older heads name are not looked at.
+//
+// Errors: errForgotten.
 func (l *repoLog) contains(ctx context.Context, h *head, seq uint64, token string) (bool, error) {
 	for _, b := range h.Batches {
 		if b.Token == token {
@@ -162,7 +175,7 @@ func (l *repoLog) contains(ctx context.Context, h *head, seq uint64, token strin
 	}
 
 	if h.oldest() > seq+1 {
-		return false, fmt.Errorf("write the head of %s: nobody knows any more whether record %d was written", l.prefix, seq+1)
+		return false, fmt.Errorf("%w: record %d of %s: %w", errForgotten, seq+1, l.prefix, storage.ErrUnavailable)
 	}
 
 	return false, nil

@@ -360,7 +360,7 @@ func TestSuspendedReplica(t *testing.T) {
 					check()
 				})
 
-				Convey("is told that nobody knows, when no head leads there any more", func() {
+				Convey("is told that nobody knows, or that it was refused, when no head leads there any more", func() {
 					err := sleep(after, func() {
 						for range 3 {
 							grow(50)
@@ -368,8 +368,8 @@ func TestSuspendedReplica(t *testing.T) {
 							So(others[1].checkpoint(t.Context()), ShouldBeNil)
 						}
 					})
-					So(err, ShouldNotBeNil)
-					So(errors.Is(err, storage.ErrConflict), ShouldBeFalse)
+					So(errors.Is(err, storage.ErrUnavailable), ShouldEqual, after)
+					So(errors.Is(err, storage.ErrConflict), ShouldEqual, !after)
 					check()
 				})
 			})
