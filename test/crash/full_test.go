@@ -60,7 +60,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // TestNoByteFree: another program has taken all that was free. What is deleted makes room all
-// the same.
+// the same, and a zot that was killed there starts again.
 func TestNoByteFree(t *testing.T) {
 	disk := newDisk(t, 64<<20)
 	zot := &daemon.Zot{Root: filepath.Join(disk.dir, "root"), Storage: settings[0].storage}
@@ -76,6 +76,13 @@ func TestNoByteFree(t *testing.T) {
 	}
 
 	disk.fill()
+	f.verify(t)
+
+	if err := c.proc.Kill(); err != nil {
+		t.Fatal(err)
+	}
+
+	c.proc = zot.Start(t)
 	f.verify(t)
 	f.deleteHalf(t)
 	f.awaitRoom(t)

@@ -15,7 +15,20 @@ const scarce = 5
 // probe tries what the directory can do, and warns of what zot does without.
 // newFlusher has tried to flush.
 func (r *Root) probe() error {
-	if err := r.probeLinks(); err != nil {
+	err := r.probeLinks()
+
+	for spent := true; isFull(err) && spent; {
+		var failed error
+		if spent, failed = r.spendReserve(); failed != nil {
+			return failed
+		}
+
+		err = r.probeLinks()
+	}
+
+	if isFull(err) { // what is there can be served
+		r.log.Warn().Err(err).Msg("the disk is full: it was not tried whether there are hard links")
+	} else if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 
