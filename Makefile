@@ -19,7 +19,7 @@ VERSITYGW_VERSION    := v1.8.0
 DYNALITE_VERSION     := 4.0.0
 
 # The packages whose tests talk to the servers of others.
-REMOTE_PACKAGES := ./internal/... ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/... ./cmd/zb
+REMOTE_PACKAGES := ./internal/... ./pkg/auth ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/... ./cmd/zb
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -146,8 +146,8 @@ soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a 
 
 # One package after the other: tests of the cache measure how long a call takes.
 .PHONY: remote
-remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB
-	@test/need.sh redis-server=redis-server
+remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB, LDAP
+	@test/need.sh redis-server=redis-server slapd=slapd
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -p=1 -timeout=15m $(REMOTE_PACKAGES)
 
 # REPLICAS_SEED=n REPLICAS_SEEDS=20 REPLICAS_FAULTS=4 REPLICAS_OUTAGE=30s make it thorough.

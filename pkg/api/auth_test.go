@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -118,6 +119,36 @@ func TestGuessing(t *testing.T) {
 
 	c.get("/livez").expect(t, 200)
 	equal(t, strings.Contains(c.log.String(), "cret"), false, "a password is in the log")
+}
+
+// While a directory is down nobody knows whether a password is right; those who are in the
+// file get in.
+func TestDirectoryDown(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	port := listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	c := locked(t, func(cfg *config.HTTP) {
+		cfg.Auth.LDAP = &config.LDAP{Address: "127.0.0.1", Port: port, BaseDN: "dc=x", UserAttribute: "uid"}
+	})
+
+	c.as("ann", "se:cret").expect(t, 200)
+
+	for range 30 { // more than may fail: it is no failure of the client's
+		a := c.as("bob", "pass:word").refused(t, 503, "UNKNOWN")
+		equal(t, a.Header.Get("Retry-After"), "1", "when to try again")
+		equal(t, a.Header.Get("WWW-Authenticate"), "", "challenge")
+	}
+
+	c.as("ann", "wrong").refused(t, 503, "UNKNOWN")
+	c.get("/v2/").refused(t, 401, "UNAUTHORIZED")
+	equal(t, strings.Contains(c.log.String(), "cret") || strings.Contains(c.log.String(), "pass:word"), false, "a password is in the log")
 }
 
 // A user that is not there takes as long as one that is. Without the decoy the one takes

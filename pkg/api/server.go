@@ -128,6 +128,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 
+	err = errors.Join(err, s.auth.Close())
+
 	if err == nil {
 		return nil
 	}

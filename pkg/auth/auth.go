@@ -9,6 +9,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -53,10 +54,10 @@ type Way interface {
 	Challenge(why error, needs Access) string
 }
 
-// Ways are those that are configured.
+// Ways are those that are configured. Close closes their connections.
 type Ways struct{ ways []Way }
 
-// Open reads the files that cfg names.
+// Open reads the files that cfg names, and connects to nothing.
 func Open(cfg config.HTTP) (*Ways, error) {
 	all := &Ways{}
 
@@ -113,6 +114,19 @@ func (w *Ways) User(r *http.Request) (User, error) {
 
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }
+
+// Close closes what ways keep open. Requests may still come, and open it again.
+func (w *Ways) Close() error {
+	var errs []error
+
+	for _, way := range w.ways {
+		if open, ok := way.(io.Closer); ok {
+			errs = append(errs, open.Close())
+		}
+	}
+
+	return errors.Join(errs...)
+}
 
 // Challenges are the values of WWW-Authenticate for a client that was refused: why, and what
 // a token would have to allow for its request.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 
 // errWrong: this place does not know such a user with such a password.
 var errWrong = errors.New("wrong name or password")
+
+// maxName is how long a user's name may be, in bytes: no directory is asked for a longer one.
+const maxName = 256
 
 // login is a name and a password that a client has sent.
 type login struct {
@@ -43,8 +47,9 @@ type basic struct {
 
 // openBasic returns nil if cfg names no directory.
 func openBasic(cfg config.HTTP) (*basic, error) {
-	if cfg.Auth.HTPasswd == nil {
-		return nil, nil //nolint:nilnil // there is none
+	directories, err := openDirectories(cfg.Auth)
+	if err != nil || len(directories) == 0 {
+		return nil, err
 	}
 
 	attempts, err := newAttempts()
@@ -52,17 +57,50 @@ func openBasic(cfg config.HTTP) (*basic, error) {
 		return nil, err
 	}
 
-	file, err := openHTPasswd(cfg.Auth.HTPasswd.Path)
-	if err != nil {
-		return nil, err
-	}
-
 	return &basic{
-		directories: []directory{file},
+		directories: directories,
 		attempts:    attempts,
 		failDelay:   time.Duration(cfg.Auth.FailDelay) * time.Second,
 		realm:       cfg.Realm,
 	}, nil
+}
+
+// openDirectories opens those that are configured, the nearest first.
+func openDirectories(cfg config.Auth) ([]directory, error) {
+	var all []directory
+
+	if cfg.HTPasswd != nil {
+		file, err := openHTPasswd(cfg.HTPasswd.Path)
+		if err != nil {
+			return nil, err
+		}
+
+		all = append(all, file)
+	}
+
+	if cfg.LDAP != nil {
+		remote, err := openLDAP(*cfg.LDAP)
+		if err != nil {
+			return nil, err
+		}
+
+		all = append(all, remote)
+	}
+
+	return all, nil
+}
+
+// Close implements io.Closer.
+func (b *basic) Close() error {
+	var errs []error
+
+	for _, d := range b.directories {
+		if open, ok := d.(io.Closer); ok {
+			errs = append(errs, open.Close())
+		}
+	}
+
+	return errors.Join(errs...)
 }
 
 // defaultRealm is what http.realm is when it is not set.
@@ -109,7 +147,7 @@ func (b *basic) User(r *http.Request) (User, error) {
 
 // ask asks the directories. Where one cannot be asked and no other says yes, nobody knows.
 func (b *basic) ask(ctx context.Context, l login) (User, error) {
-	if l.user == "" || len(l.password) > maxPassword {
+	if l.user == "" || len(l.user) > maxName || len(l.password) > maxPassword {
 		return User{}, errWrong
 	}
 

@@ -29,12 +29,12 @@ type htpasswd struct {
 func openHTPasswd(path string) (*htpasswd, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("http.auth.htpasswd: %w", err)
+		return nil, fmt.Errorf("http.auth.htpasswd.path: %w", err)
 	}
 
 	hashes, err := parseHTPasswd(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("http.auth.htpasswd: %s: %w", path, err)
+		return nil, fmt.Errorf("http.auth.htpasswd.path: %s: %w", path, err)
 	}
 
 	return &htpasswd{

@@ -73,6 +73,7 @@ func mustMakeFiles(t *testing.T) {
 		"alice.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: alice.Certificate[0]}),
 		"alice.key":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: aliceKey}),
 		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
+		"ldap.json":  []byte(`{"bindDN": "cn=zot,dc=example,dc=com", "bindPassword": "secret"}`),
 		"htpasswd":   append([]byte("alice:"), append(hash, '\n')...),
 	} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {

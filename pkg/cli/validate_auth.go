@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/auth"
@@ -37,33 +38,16 @@ func (c *check) htpasswd(htpasswd *config.HTPasswd) {
 	if htpasswd.Path == "" {
 		c.wrong("http.auth.htpasswd.path", "is missing", `name a file made by "htpasswd -B"`)
 	} else if c.readable("http.auth.htpasswd.path", htpasswd.Path) {
-		c.opens("http.auth.htpasswd.path", config.Auth{HTPasswd: htpasswd}, `make its lines with "htpasswd -B"`)
+		c.opens(config.Auth{HTPasswd: htpasswd}, `make its lines with "htpasswd -B"`)
 	}
 }
 
-// opens checks the content of the file that is at path, by opening this one way.
-func (c *check) opens(path string, one config.Auth, remedy string) {
+// opens checks the content of files by opening this one way, which names the key.
+func (c *check) opens(one config.Auth, remedy string) {
 	if _, err := auth.Open(config.HTTP{Auth: one}); err != nil {
-		c.wrong(path, err.Error(), remedy)
+		key, problem, _ := strings.Cut(err.Error(), ": ")
+		c.wrong(key, problem, remedy)
 	}
-}
-
-func (c *check) ldap(ldap *config.LDAP) {
-	if ldap == nil {
-		return
-	}
-
-	for key, value := range map[string]string{
-		"address": ldap.Address, "baseDN": ldap.BaseDN, "userAttribute": ldap.UserAttribute,
-	} {
-		if value == "" {
-			c.wrong("http.auth.ldap."+key, "is missing", "LDAP needs address, baseDN and userAttribute")
-		}
-	}
-
-	c.secret("http.auth.ldap.credentialsFile", ldap.CredentialsFile)
-	c.secret("http.auth.ldap.caCert", ldap.CACert)
-	c.refuseAuth("http.auth.ldap")
 }
 
 // secret checks a file that need not be named.
@@ -101,7 +85,7 @@ func (c *check) bearer(bearer *config.Bearer) {
 	c.needed(path+".service", bearer.Service, "name what that service calls this registry: the audience of its tokens")
 
 	if c.needed(path+".cert", bearer.Cert, cert) && c.readable(path+".cert", bearer.Cert) {
-		c.opens(path+".cert", config.Auth{Bearer: bearer}, cert)
+		c.opens(config.Auth{Bearer: bearer}, cert)
 	}
 }
 

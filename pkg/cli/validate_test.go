@@ -64,6 +64,11 @@ func bucket(keys string) string {
 	return store(`"storageDriver": {"name": "s3", "region": "r"` + keys + "}")
 }
 
+// ldap is the section of a directory, with more of its keys.
+func ldap(keys string) string {
+	return `"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c", ` + keys + `}}}`
+}
+
 // mtls is the section of a server that takes client certificates.
 func mtls(keys string) string {
 	return `"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "server.crt"}, "auth": {"mtls": {` + keys + `}}}`
@@ -196,7 +201,18 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"auth": {"htpasswd": {"path": "none"}}}`, "http.auth.htpasswd.path", "no such file"},
 	{`"http": {"auth": {"htpasswd": {"path": "server.key"}}}`, "http.auth.htpasswd.path", "server.key: line 1: "},
 	{`"http": {"auth": {"htpasswd": {"path": "data"}}}`, "http.auth.htpasswd.path", "not a file"},
-	{`"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap", "not built yet"},
+	{`"http": {"auth": {"ldap": {"baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap.address", "is missing"},
+	{`"http": {"auth": {"ldap": {"address": "a", "userAttribute": "c"}}}`, "http.auth.ldap.baseDN", "is missing"},
+	{`"http": {"auth": {"ldap": {"address": "a", "baseDN": "b"}}}`, "http.auth.ldap.userAttribute", "is missing"},
+	{ldap(`"credentialsFile": "none"`), "http.auth.ldap.credentialsFile", "no such file"},
+	{ldap(`"credentialsFile": "htpasswd"`), "http.auth.ldap.credentialsFile", "no JSON or YAML object"},
+	{ldap(`"caCert": "none"`), "http.auth.ldap.caCert", "no such file"},
+	{ldap(`"caCert": "htpasswd"`), "http.auth.ldap.caCert", "no certificate"},
+	{ldap(`"port": 65536`), "http.auth.ldap.port", "no port"},
+	{ldap(`"userFilter": "(a"`), "http.auth.ldap.userFilter", "filter"},
+	{ldap(`"userFilter": "(uid=%s)"`), "http.auth.ldap.userFilter", "contains %s"},
+	{`"http": {"auth": {"ldap": {"address": "ldap://a", "baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap.address", "no name of a host"},
+	{`"http": {"auth": {"ldap": {"address": "a:389", "baseDN": "b", "userAttribute": "c"}}}`, "http.auth.ldap.address", "no name of a host"},
 	{`"http": {"auth": {"bearer": {"service": "b", "cert": "server.crt"}}}`, "http.auth.bearer.realm", "is missing"},
 	{`"http": {"auth": {"bearer": {"realm": "a", "cert": "server.crt"}}}`, "http.auth.bearer.service", "is missing"},
 	{`"http": {"auth": {"bearer": {"realm": "a", "service": "b"}}}`, "http.auth.bearer.cert", "is missing"},
@@ -269,10 +285,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 	}
 
 	for _, row := range []struct{ section, path, text string }{
-		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.address", "is missing"},
-		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.baseDN", "is missing"},
-		{`"http": {"auth": {"ldap": {}}}`, "http.auth.ldap.userAttribute", "is missing"},
-		{`"http": {"auth": {"ldap": {"credentialsFile": "none"}}}`, "http.auth.ldap.credentialsFile", "no such file"},
 		{`"http": {"auth": {"openid": {"providers": {"GitHub": {}}}}}`, "http.auth.openid.providers[GitHub].clientid", "is missing"},
 		{`"http": {"auth": {"openid": {"providers": {"GitHub": {"credentialsFile": "none"}}}}}`, "http.auth.openid.providers[GitHub].credentialsFile", "no such file"},
 
@@ -386,6 +398,10 @@ func TestWarnings(t *testing.T) {
 		{policies(`"deleteUntagged": false`), []string{"storage.retention.policies[0].repositories"}},
 		{store(`"gc": false, "retention": {"dryRun": true}`), []string{"storage.retention"}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
+		{ldap(`"startTLS": true`), []string{"http.auth.ldap.startTLS"}},
+		{ldap(`"insecure": true`), []string{"http.auth.ldap.insecure"}},
+		{ldap(`"insecure": true, "startTLS": true, "caCert": "server.crt"`), nil},
+		{ldap(`"skipVerify": true`), []string{"http.auth.ldap.skipVerify"}},
 		{`"extensions": {"scrub": {"interval": "1h"}}`, []string{"extensions.scrub.interval"}},
 		{
 			`"extensions": {"search": {}, "ui": {}, "metrics": {}, "lint": {}, "mgmt": {}, "userprefs": {}, "events": {}}`,

@@ -1,0 +1,157 @@
+package auth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+	"go.yaml.in/yaml/v3"
+
+	"zotregistry.io/zot/pkg/api/config"
+)
+
+// ldapTimeout bounds how long it takes to connect, and then each answer.
+const ldapTimeout = 5 * time.Second
+
+// Ports of RFC 4516 and of LDAP over TLS.
+const (
+	ldapPort  = 389
+	ldapsPort = 636
+)
+
+// ldapDialer connects to a directory.
+type ldapDialer struct {
+	cfg config.LDAP
+	tls *tls.Config
+}
+
+// ldapTLS trusts those who signed what is in caCert, or else those whom the system trusts.
+func ldapTLS(cfg config.LDAP) (*tls.Config, error) {
+	security := &tls.Config{
+		ServerName:         cfg.Address,
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: cfg.SkipVerify, //nolint:gosec // the configuration asks for it
+	}
+
+	if cfg.CACert == "" {
+		return security, nil
+	}
+
+	data, err := os.ReadFile(cfg.CACert)
+	if err != nil {
+		return nil, err
+	}
+
+	security.RootCAs = x509.NewCertPool()
+	if !security.RootCAs.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", cfg.CACert)
+	}
+
+	return security, nil
+}
+
+// readBind reads a file of bindDN and bindPassword, JSON or YAML. "" is no file.
+func readBind(path string) (login, error) {
+	if path == "" {
+		return login{}, nil
+	}
+
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return login{}, err
+	}
+
+	// What a parser says may repeat the password.
+	var values map[string]string
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		return login{}, fmt.Errorf("%s is no JSON or YAML object of strings", path)
+	}
+
+	var bind login
+
+	for key, value := range values {
+		switch strings.ToLower(key) {
+		case "binddn":
+			bind.user = value
+		case "bindpassword":
+			bind.password = value
+		default:
+			return login{}, fmt.Errorf("%s: unknown key %q", path, key)
+		}
+	}
+
+	if bind.user == "" || bind.password == "" {
+		return login{}, fmt.Errorf("%s: bindDN or bindPassword is missing", path)
+	}
+
+	return bind, nil
+}
+
+// dial connects, by TLS unless the configuration says that it may be insecure.
+func (d ldapDialer) dial(ctx context.Context) (*ldap.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, ldapTimeout)
+	defer cancel()
+
+	port := d.cfg.Port
+	if port == 0 {
+		if port = ldapsPort; d.cfg.Insecure {
+			port = ldapPort
+		}
+	}
+
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(d.cfg.Address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+
+	conn, err := d.secure(ctx, raw)
+	if err != nil {
+		return nil, errors.Join(err, raw.Close())
+	}
+
+	conn.SetTimeout(ldapTimeout)
+
+	return conn, nil
+}
+
+// secure makes a connection of raw, which the caller closes if it cannot.
+func (d ldapDialer) secure(ctx context.Context, raw net.Conn) (*ldap.Conn, error) {
+	if !d.cfg.Insecure {
+		encrypted := tls.Client(raw, d.tls)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+
+		conn := ldap.NewConn(encrypted, true)
+		conn.Start()
+
+		return conn, nil
+	}
+
+	conn := ldap.NewConn(raw, false)
+	conn.Start()
+
+	if !d.cfg.StartTLS {
+		return conn, nil
+	}
+
+	// StartTLS takes no context.
+	deadline, _ := ctx.Deadline()
+	if err := raw.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+
+	if err := conn.StartTLS(d.tls); err != nil {
+		return nil, errors.Join(fmt.Errorf("StartTLS: %w", err), conn.Close())
+	}
+
+	return conn, raw.SetDeadline(time.Time{})
+}
