@@ -11,6 +11,7 @@ import (
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/auth"
+	"zotregistry.io/zot/pkg/storage"
 )
 
 func mustNew(t testing.TB, cfg *config.AccessControl, login bool) *Rules {
@@ -240,7 +241,7 @@ func FuzzFind(f *testing.F) {
 	f.Add(`a/[^b]**`+"\n?/b", "a/b")
 
 	f.Fuzz(func(t *testing.T, globs, repo string) {
-		if repo == "" || repo[0] == '/' || strings.Contains(repo, "//") || repo[len(repo)-1] == '/' || len(globs) > 200 {
+		if _, err := storage.ParseRepoName(repo); err != nil || len(globs) > 200 {
 			return // no name of a repository
 		}
 

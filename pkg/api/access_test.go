@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/crypto/bcrypt"
 
+	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
 )
@@ -68,9 +71,20 @@ func TestEveryRouteHasARule(t *testing.T) {
 type way struct {
 	name      string
 	configure func(cfg *config.HTTP)
-	as        func(user string) string // the header of one who may do all that his policy says
-	wrong     []string                 // headers that are not right
+	as        func(c *client, user string) []string // the headers of a user, or of nobody
+	wrong     []string                              // headers that are not right
 	challenge string
+}
+
+// byHeader is for what says all in a header.
+func byHeader(of func(user string) string) func(*client, string) []string {
+	return func(_ *client, user string) []string {
+		if user == "" {
+			return nil
+		}
+
+		return []string{of(user)}
+	}
 }
 
 func basic(user, password string) string {
@@ -80,7 +94,7 @@ func basic(user, password string) string {
 func allWays(t *testing.T) []way {
 	t.Helper()
 
-	return []way{byPassword(t), byToken(t)}
+	return []way{byPassword(t), byToken(t), byCertificate(t)}
 }
 
 func byPassword(t *testing.T) way {
@@ -101,7 +115,7 @@ func byPassword(t *testing.T) way {
 	return way{
 		name:      "htpasswd",
 		configure: func(cfg *config.HTTP) { cfg.Auth.HTPasswd = &config.HTPasswd{Path: path} },
-		as:        func(user string) string { return basic(user, "right") },
+		as:        byHeader(func(user string) string { return basic(user, "right") }),
 		wrong: []string{
 			basic("all", "wrong"), basic("nobody", "right"), basic("all", ""), basic("", "right"),
 			"Authorization: Basic !", "Authorization: Bearer right", "Authorization: all",
@@ -125,12 +139,42 @@ func byToken(t *testing.T) way {
 	return way{
 		name:      "token",
 		configure: func(cfg *config.HTTP) { cfg.Auth.Bearer = trust },
-		as:        func(user string) string { return tokens.headerOf(user, scopes...) },
+		as:        byHeader(func(user string) string { return tokens.headerOf(user, scopes...) }),
 		wrong: []string{
 			"Authorization: Bearer right", "Authorization: Bearer", basic("all", "right"), other.headerOf("all", scopes...),
 			tokens.sign(claims("another", time.Hour)), tokens.sign(claims("zot", -time.Hour)),
 		},
 		challenge: "Bearer ",
+	}
+}
+
+func byCertificate(t *testing.T) way {
+	t.Helper()
+
+	ca := servers.NewCA(t)
+	cert, key := ca.Issue(t)
+	shown := map[*client]string{}
+
+	return way{
+		name: "certificate",
+		configure: func(cfg *config.HTTP) {
+			cfg.TLS = &config.TLS{Cert: cert, Key: key, CACert: ca.Path}
+		},
+		as: func(c *client, user string) []string {
+			if was, ok := shown[c]; ok && was == user {
+				return nil
+			}
+
+			if shown[c] = user; user == "" {
+				c.show(ca)
+			} else {
+				c.show(ca, ca.IssueClient(t, x509.Certificate{Subject: pkix.Name{CommonName: user}}))
+			}
+
+			return nil
+		},
+		wrong:     []string{basic("all", "right"), "Authorization: Bearer right"},
+		challenge: "ClientCertificate ",
 	}
 }
 
@@ -262,7 +306,12 @@ func TestWhoMayDoWhat(t *testing.T) {
 					cfg := config.HTTP{AccessControl: limited(public...)}
 					way.configure(&cfg)
 
-					checkUser(t, dialWith(t, cfg, registry), way, user, public, blob, manifest)
+					c := dialWith(t, cfg, registry)
+					if cfg.TLS != nil {
+						c.base = strings.Replace(c.base, "http", "https", 1)
+					}
+
+					checkUser(t, c, way, user, public, blob, manifest)
 				})
 			}
 		}
@@ -281,11 +330,7 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 
 			what := method + " " + pathTo(e, "secret/app", blob, manifest)
 
-			var headers []string
-			if user != "" {
-				headers = append(headers, way.as(user))
-			}
-
+			headers := way.as(c, user)
 			a := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, headers...)
 
 			switch {
@@ -305,7 +350,7 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 			}
 
 			if !allowed || want == "-" {
-				checkSilent(t, c, a, method, pathTo(e, "secret/not", blob, manifest), headers)
+				checkSilent(t, c, a, method, pathTo(e, "secret/not", blob, manifest), way.as(c, user))
 			}
 		})
 	}
@@ -323,8 +368,8 @@ func checkAbsent(
 		reader = "push"
 	}
 
-	got := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, way.as(user))
-	want := c.do(method, pathTo(e, "secret/not", blob, manifest), nil, way.as(reader))
+	got := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, way.as(c, user)...)
+	want := c.do(method, pathTo(e, "secret/not", blob, manifest), nil, way.as(c, reader)...)
 	equal(t, got.seen("secret/app"), want.seen("secret/not"), method+" "+got.Request.URL.Path)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // mustRules makes rules by which everyone may do some actions, in the repositories of each glob.
-func mustRules(t *testing.T, everyone map[string][]string) *access.Rules {
+func mustRules(t testing.TB, everyone map[string][]string) *access.Rules {
 	t.Helper()
 
 	cfg := &config.AccessControl{Repositories: map[string]config.RepositoryPolicy{}}

@@ -33,6 +33,7 @@ func (c *check) accessControl() {
 
 	c.policy(path+".adminPolicy", access.AdminPolicy)
 	c.actions(path+".metrics.anonymousPolicy", access.Metrics.AnonymousPolicy)
+	c.users(path+".metrics.users", access.Metrics.Users)
 
 	if !authenticates(c.cfg.HTTP) && !allAnonymous(access) {
 		c.wrong("http.auth", "is missing, but http.accessControl names users",
@@ -51,6 +52,11 @@ func (c *check) repositoryPolicy(path string, policy config.RepositoryPolicy) {
 
 func (c *check) policy(path string, policy config.Policy) {
 	c.actions(path+".actions", policy.Actions)
+	c.users(path+".users", policy.Users)
+
+	if len(policy.Actions) > 0 && len(policy.Users)+len(policy.Groups) == 0 {
+		c.warn(path, "names neither users nor groups: it allows nobody anything")
+	}
 
 	for i, condition := range policy.Conditions {
 		if condition.Expression == "" {
@@ -60,6 +66,14 @@ func (c *check) policy(path string, policy config.Policy) {
 
 	if len(policy.Conditions) > 0 {
 		c.refuse(path+".conditions", "remove the whole policy: without its conditions it would allow more than it says")
+	}
+}
+
+func (c *check) users(path string, users []string) {
+	for i, user := range users {
+		if user == "" {
+			c.wrong(fmt.Sprintf("%s[%d]", path, i), "is empty", "write the name of a user; what everyone may do is anonymousPolicy")
+		}
 	}
 }
 

@@ -242,6 +242,7 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"adminPolicy": {"conditions": [{"expression": "true"}]}}}`, "http.accessControl.adminPolicy.conditions", "not built yet"},
 	{`"http": {"accessControl": {"metrics": {"users": ["bob"]}}}`, "http.auth", "names users"},
 	{`"http": {"accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}}`, "http.auth", "names users"},
+	{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"adminPolicy": {"users": ["ann", ""], "actions": ["read"]}}}`, "http.accessControl.adminPolicy.users[1]", "is empty"},
 
 	// log
 	{`"log": {"level": "loud"}`, "log.level", "debug, info, warn, error"},
@@ -397,6 +398,14 @@ func TestWarnings(t *testing.T) {
 		{store(`"retention": {"dryRun": true, "policies": [{"repositories": ["**"]}]}`), nil},
 		{policies(`"deleteUntagged": false`), []string{"storage.retention.policies[0].repositories"}},
 		{store(`"gc": false, "retention": {"dryRun": true}`), []string{"storage.retention"}},
+		{`"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}}`, nil},
+		{`"http": {"accessControl": {}}`, []string{"http.accessControl"}},
+		{`"http": {"accessControl": {"repositories": {"/a/**": {}, "a/": {}}}}`, []string{
+			"http.accessControl.repositories[/a/**]", "http.accessControl.repositories[a/]",
+		}},
+		{`"http": {"auth": {"htpasswd": {"path": "htpasswd"}}, "accessControl": {"repositories": {"a": {"policies": [{"actions": ["read"]}]}}}}`, []string{
+			"http.accessControl.repositories[a].policies[0]",
+		}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
 		{ldap(`"startTLS": true`), []string{"http.auth.ldap.startTLS"}},
 		{ldap(`"insecure": true`), []string{"http.auth.ldap.insecure"}},
