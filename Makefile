@@ -179,6 +179,11 @@ bench-short: build $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## a look at whethe
 bench-s3: build remote-tools $(TOOLS)/registry-$(DISTRIBUTION_VERSION) ## zot and distribution, both in a bucket
 	@$(SUITE) bench-s3 $(BENCH) -s3 -reports $(BIN)/bench
 
+.PHONY: bench-scale
+bench-scale: build ## repositories of up to 100,000 manifests and 1,000,000 tags, and the start of a store of 100,000 repositories
+	@$(SUITE) bench-scale $(BENCH) -scale
+	@$(SUITE) bench-start $(BENCH) -start
+
 .PHONY: bench-gc
 bench-gc: build ## what a run of GC over 200,000 blobs costs; GC_BENCH=-idle without load
 	@$(SUITE) bench-gc $(BENCH) -gc $(GC_BENCH)

@@ -63,8 +63,17 @@ type request struct {
 	status []int
 }
 
-// send returns an answer with a welcome status; the caller closes its body.
-func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+// prepare makes the request that net/http sends.
+func (r request) prepare(ctx context.Context) (*http.Request, error) {
+	if r.body == nil { // a URL need not be written and read once more
+		req := &http.Request{Method: r.method, URL: r.url, Host: r.url.Host, Header: r.header}
+		if r.header == nil {
+			req.Header = http.Header{}
+		}
+
+		return req.WithContext(ctx), nil
+	}
+
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url.String(), r.body)
 	if err != nil {
 		return nil, err
@@ -78,8 +87,16 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(r.again()), nil }
 	}
 
-	for k, v := range r.header {
-		req.Header[k] = v
+	maps.Copy(req.Header, r.header)
+
+	return req, nil
+}
+
+// send returns an answer with a welcome status; the caller closes its body.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	req, err := r.prepare(ctx)
+	if err != nil {
+		return nil, err
 	}
 
 	resp, err := c.http.Do(req)

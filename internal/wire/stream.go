@@ -14,15 +14,6 @@ import (
 // buffers are what bodies are read through.
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// ReadBlob reads a blob without keeping it, checks it, and returns how many bytes it has.
-//
-// Errors: ErrNotFound; ErrDigest if what came is not what was asked for.
-func (c *Client) ReadBlob(ctx context.Context, repo string, dgst digest.Digest) (int64, error) {
-	return c.read(ctx, request{
-		method: http.MethodGet, url: c.at(repo + "/blobs/" + dgst.String()), status: []int{http.StatusOK},
-	}, dgst)
-}
-
 // OpenBlob opens a blob for reading, unchecked. The caller closes it.
 //
 // Errors: ErrNotFound.

@@ -18,6 +18,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"zotregistry.io/zot/internal/wire"
 )
 
 // data makes blobs that no registry has seen. They share their bytes but for the last few,
@@ -90,6 +92,34 @@ func (b blob) size() int64 { return int64(len(b.head) + len(b.tail)) }
 
 func (b blob) open() io.Reader {
 	return io.MultiReader(bytes.NewReader(b.head), bytes.NewReader(b.tail))
+}
+
+// compare says whether r yields the bytes of the blob, and no others.
+//
+// Errors: wire.ErrDigest.
+func (b blob) compare(r io.Reader, buffer []byte) error {
+	for _, want := range [][]byte{b.head, b.tail} {
+		for len(want) > 0 {
+			piece := buffer[:min(len(buffer), len(want))]
+
+			n, err := io.ReadFull(r, piece)
+			if err != nil {
+				return fmt.Errorf("read blob %s: %w", b.digest, err)
+			}
+
+			if !bytes.Equal(piece[:n], want[:n]) {
+				return fmt.Errorf("%w: blob %s", wire.ErrDigest, b.digest)
+			}
+
+			want = want[n:]
+		}
+	}
+
+	if _, err := io.ReadFull(r, buffer[:1]); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: blob %s is longer than what was pushed", wire.ErrDigest, b.digest)
+	}
+
+	return nil
 }
 
 // blob returns one of size bytes, which must be more than tailSize.

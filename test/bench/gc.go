@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -289,7 +288,7 @@ func seriesOf(workers [][]time.Duration, took time.Duration) series {
 }
 
 // peak is the most memory that zot had since resetPeak, in bytes.
-func (g *gcBench) peak() (int64, error) { return g.memory("VmHWM:") }
+func (g *gcBench) peak() (int64, error) { return statusOf(g.daemon.PID(), "VmHWM:") }
 
 // resetPeak begins to look for the peak anew, and returns what zot has now.
 func (g *gcBench) resetPeak() (int64, error) {
@@ -298,21 +297,5 @@ func (g *gcBench) resetPeak() (int64, error) {
 		return 0, err
 	}
 
-	return g.memory("VmRSS:")
-}
-
-func (g *gcBench) memory(field string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.daemon.PID()))
-	if err != nil {
-		return 0, err
-	}
-
-	_, rest, ok := strings.Cut(string(status), field)
-	if fields := strings.Fields(rest); ok && len(fields) > 0 {
-		kb, err := strconv.ParseInt(fields[0], 10, 64)
-
-		return kb << 10, err
-	}
-
-	return 0, fmt.Errorf("no %s in the status of the process", field)
+	return statusOf(g.daemon.PID(), "VmRSS:")
 }

@@ -1,20 +1,103 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"zotregistry.io/zot/internal/wire"
 )
+
+// layout is an OCI layout that is written as if others had done so some hours ago.
+type layout struct{ dir, blobs string }
+
+func newLayout(dir string) (*layout, error) {
+	l := &layout{dir: dir, blobs: filepath.Join(dir, "blobs", "sha256")}
+
+	return l, os.MkdirAll(l.blobs, 0o700)
+}
+
+// blob writes a blob that is too old to be left alone.
+func (l *layout) blob(blob []byte) error {
+	path := filepath.Join(l.blobs, digest.FromBytes(blob).Encoded())
+	if err := os.WriteFile(path, blob, 0o600); err != nil {
+		return err
+	}
+
+	old := time.Now().Add(-24 * time.Hour)
+
+	return os.Chtimes(path, old, old)
+}
+
+// image writes an image of a config, which all images have, and a small layer.
+func (l *layout) image(seed uint64) (*wire.Image, error) {
+	img, err := wire.NewImageOf(nil, []byte(`{"architecture":"amd64","os":"linux"}`), fmt.Appendf(nil, "layer %d", seed))
+	if err != nil {
+		return nil, err
+	}
+
+	return img, l.write(img)
+}
+
+func (l *layout) write(img *wire.Image) error {
+	for _, blob := range append(img.Blobs, img.Manifest) {
+		if err := l.blob(blob); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// index writes what makes a layout of the directory, with so many tags.
+func (l *layout) index(tags int, of func(n int) *wire.Image) (err error) {
+	if err := os.WriteFile(filepath.Join(l.dir, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600); err != nil {
+		return err
+	}
+
+	file, err := os.Create(filepath.Join(l.dir, "index.json"))
+	if err != nil {
+		return err
+	}
+
+	out := bufio.NewWriterSize(file, 1<<20)
+
+	defer func() { err = errors.Join(err, out.Flush(), file.Close()) }()
+
+	before := `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[`
+
+	for n := range tags {
+		img := of(n)
+
+		entry, err := json.Marshal(v1.Descriptor{
+			MediaType: v1.MediaTypeImageManifest, Digest: img.Digest, Size: int64(len(img.Manifest)),
+			Annotations: map[string]string{v1.AnnotationRefName: tagOf(n)},
+		})
+		if err != nil {
+			return err
+		}
+
+		if _, err := io.WriteString(out, before+string(entry)); err != nil {
+			return err
+		}
+
+		before = ","
+	}
+
+	_, err = io.WriteString(out, "]}")
+
+	return err
+}
 
 // A repository of a store for GC: images of a manifest, a config and eight layers, and as many
 // blobs that no manifest names.
@@ -27,7 +110,7 @@ const (
 
 func layoutName(n int) string { return fmt.Sprintf("store/r%04d", n) }
 
-// makeLayouts writes the repositories as OCI layouts that are some hours old.
+// makeLayouts writes the repositories.
 func (g *gcBench) makeLayouts(ctx context.Context) error {
 	return each(ctx, 2, g.repositories, func(_ context.Context, _, n int) error {
 		return makeLayout(filepath.Join(g.dir, "data", layoutName(n)), uint64(n))
@@ -35,34 +118,26 @@ func (g *gcBench) makeLayouts(ctx context.Context) error {
 }
 
 func makeLayout(dir string, seed uint64) error {
-	blobs := filepath.Join(dir, "blobs", "sha256")
-	if err := os.MkdirAll(blobs, 0o700); err != nil {
+	l, err := newLayout(dir)
+	if err != nil {
 		return err
 	}
 
-	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	images := make([]*wire.Image, imagesPerRepository)
 
-	for n := range imagesPerRepository {
+	for n := range images {
 		sizes := make([]int, layersPerImage)
 		for i := range sizes {
 			sizes[i] = smallBlob
 		}
 
-		img, err := wire.NewImage(seed<<8+uint64(n), sizes...)
-		if err != nil {
+		if images[n], err = wire.NewImage(seed<<8+uint64(n), sizes...); err != nil {
 			return err
 		}
 
-		for _, blob := range append(img.Blobs, img.Manifest) {
-			if err := writeBlob(blobs, blob); err != nil {
-				return err
-			}
+		if err := l.write(images[n]); err != nil {
+			return err
 		}
-
-		index.Manifests = append(index.Manifests, v1.Descriptor{
-			MediaType: v1.MediaTypeImageManifest, Digest: img.Digest, Size: int64(len(img.Manifest)),
-			Annotations: map[string]string{v1.AnnotationRefName: tagOf(n)},
-		})
 	}
 
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // garbage need not be hard to guess
@@ -73,31 +148,10 @@ func makeLayout(dir string, seed uint64) error {
 			blob[i] = byte(random.Uint32())
 		}
 
-		if err := writeBlob(blobs, blob); err != nil {
+		if err := l.blob(blob); err != nil {
 			return err
 		}
 	}
 
-	body, err := json.Marshal(index)
-	if err != nil {
-		return err
-	}
-
-	if err := os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600); err != nil {
-		return err
-	}
-
-	return os.WriteFile(filepath.Join(dir, "index.json"), body, 0o600)
-}
-
-// writeBlob writes a blob that is too old to be left alone.
-func writeBlob(dir string, blob []byte) error {
-	path := filepath.Join(dir, digest.FromBytes(blob).Encoded())
-	if err := os.WriteFile(path, blob, 0o600); err != nil {
-		return err
-	}
-
-	old := time.Now().Add(-24 * time.Hour)
-
-	return os.Chtimes(path, old, old)
+	return l.index(len(images), func(n int) *wire.Image { return images[n] })
 }

@@ -27,6 +27,10 @@ type options struct {
 	bareAddr, bareDir string // be a bare server
 	bareSync          bool
 
+	scale bool // measure small and large repositories
+	start bool // measure the start of a large store
+	many  int  // repositories of it
+
 	gc           bool // measure what a run of GC costs
 	idle         bool // of GC: nobody pushes or pulls meanwhile
 	repositories int  // in the store that is collected
@@ -47,6 +51,9 @@ func main() {
 	flag.StringVar(&o.bareAddr, "bare", "", "be a bare server at this `address`")
 	flag.StringVar(&o.bareDir, "bare-dir", "", "`directory` of the bare server")
 	flag.BoolVar(&o.bareSync, "bare-sync", false, "the bare server flushes blobs")
+	flag.BoolVar(&o.scale, "scale", false, "small and large repositories")
+	flag.BoolVar(&o.start, "start", false, "the start of a large store")
+	flag.IntVar(&o.many, "many", 100_000, "with -start: repositories of 10 manifests each")
 	flag.BoolVar(&o.gc, "gc", false, "what a run of GC costs")
 	flag.BoolVar(&o.idle, "idle", false, "with -gc: nobody pushes or pulls meanwhile")
 	flag.IntVar(&o.repositories, "repositories", 2000, "with -gc: repositories of 100 blobs each")
@@ -70,6 +77,10 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return serveBare(ctx, o.bareAddr, o.bareDir, o.bareSync)
 	case o.gc:
 		return benchGC(ctx, o, out)
+	case o.scale:
+		return benchScale(ctx, o, out)
+	case o.start:
+		return benchStart(ctx, o, out)
 	case o.bucket:
 		return benchBucket(ctx, o, out)
 	}
