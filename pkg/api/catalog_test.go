@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"testing"
@@ -51,7 +52,7 @@ func pageOf(t testing.TB, catalog *largeCatalog, everyone map[string][]string, n
 	t.Helper()
 
 	catalog.named = 0
-	r := &request{Request: httptest.NewRequest("GET", "/", nil), rules: mustRules(t, everyone)}
+	r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), rules: mustRules(t, everyone)}
 
 	repos, _, err := catalogHandler{catalog: catalog}.readable(r, "", n)
 	if err != nil {
@@ -95,7 +96,7 @@ func BenchmarkCatalog(b *testing.B) {
 		"wildcard": {"*-998/**": {"read"}},
 	} {
 		rules := mustRules(b, everyone)
-		r := &request{Request: httptest.NewRequest("GET", "/", nil), rules: rules}
+		r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), rules: rules}
 
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
