@@ -48,4 +48,17 @@ func TestConditionsAreOfNow(t *testing.T) {
 	one.NoError(one.Store.DeleteManifest(t.Context(), "a", storage.Reference{Tag: "v1"}, storage.Precondition{}, ""), "delete the tag")
 	two.NoError(put(two, storage.Precondition{NoneAny: true}), "create the tag that is gone")
 	one.NoError(put(one, storage.Precondition{MatchAny: true}), "replace the tag that is back")
+
+	other := two.Push("a", "other", "another layer")
+	move := func(w *storagetest.World) error {
+		_, err := w.Put(storage.ManifestPut{
+			Repo: "a", Tags: []storage.Tag{"v1"}, Body: other.Body, If: storage.Precondition{NoMove: true},
+		})
+
+		return err
+	}
+
+	two.Is(move(two), storage.ErrTagChange, "a tag is moved by one who may not")
+	one.NoError(one.Store.DeleteManifest(t.Context(), "a", storage.Reference{Tag: "v1"}, storage.Precondition{}, ""), "delete it again")
+	two.NoError(move(two), "it is not moved, but made")
 }

@@ -21,6 +21,7 @@ func TestStore(t *testing.T, open Opener) {
 		"push and pull":      testPushPull,
 		"manifests":          testManifests,
 		"preconditions":      testPreconditions,
+		"rights":             testRights,
 		"deletes":            testDeletes,
 		"tags":               testTags,
 		"catalog":            testCatalog,
@@ -118,6 +119,34 @@ func testPreconditions(w *World) {
 
 	w.Is(w.Delete("a", "new", storage.Precondition{Match: []digest.Digest{one.Digest}}), storage.ErrPrecondition, "delete")
 	w.NoError(w.Delete("a", "new", storage.Precondition{Match: []digest.Digest{two.Digest}}), "delete what was read")
+}
+
+// testRights is about what a user may not do to tags.
+func testRights(w *World) {
+	one, two := w.Push("a", "one", "1"), w.Push("a", "two", "2")
+	put := func(body []byte, cond storage.Precondition, tags ...storage.Tag) error {
+		_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: tags, Body: body, If: cond})
+
+		return err
+	}
+
+	noNew, noMove := storage.Precondition{NoNew: true}, storage.Precondition{NoMove: true}
+
+	w.Is(put(one.Body, noNew, "new"), storage.ErrTagChange, "make a tag")
+	w.NoError(put(one.Body, noMove, "new"), "make a tag")
+	w.NoError(put(one.Body, noMove, "new"), "make it again")
+	w.Is(put(two.Body, noMove, "newer", "new"), storage.ErrTagChange, "move one of two")
+	w.Is(w.Get("a", "newer"), storage.ErrManifestUnknown, "then neither is set")
+	w.NoError(put(two.Body, noNew, "new"), "move a tag")
+
+	secret := storage.Precondition{NoMove: true, Match: []digest.Digest{two.Digest}}
+	w.Is(put(one.Body, secret, "new"), storage.ErrTagChange, "what it points to is not told")
+
+	single := storage.Precondition{OneTag: true}
+	w.Is(w.Delete("a", two.Digest.String(), single), storage.ErrManyTags, "two tags point to it")
+	w.NoError(w.Delete("a", "new", single), "delete one of them")
+	w.NoError(w.Delete("a", two.Digest.String(), single), "one tag points to it")
+	w.Is(w.Get("a", "two"), storage.ErrManifestUnknown, "which is gone")
 }
 
 func testDeletes(w *World) {
