@@ -16,6 +16,7 @@ type need int
 const (
 	needsNothing need = iota + 1 // nobody is asked who he is
 	needsEntry                   // something, somewhere
+	needsLogin                   // to be somebody
 	needsRead                    // to read in the repository
 	needsCreate                  // to create in it
 	needsPush                    // to create or to update in it: the handler finds out which
@@ -28,6 +29,8 @@ func (n need) met(r *request) bool {
 	switch n {
 	case needsNothing, needsEntry: // authenticate lets in those who may do anything
 		return true
+	case needsLogin:
+		return r.user.Name != ""
 	case needsRead:
 		return r.may.Any(access.Read)
 	case needsCreate:
@@ -57,7 +60,8 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 		s.challenge(w, r, nil) // some clients send their credentials only if they are asked here
 	}
 
-	if found.needs.met(r) {
+	nobody := found.needs == needsLogin && !s.auth.Any() // the handler knows what to say
+	if found.needs.met(r) || nobody {
 		return found.handle, nil
 	}
 
@@ -65,6 +69,10 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 		s.challenge(w, r, auth.ErrUnauthorized)
 
 		return nil, fmt.Errorf("%w: not everyone may do this", auth.ErrUnauthorized)
+	}
+
+	if found.needs == needsLogin { // a token without a name
+		return nil, fmt.Errorf("%w: nobody has this", errDenied)
 	}
 
 	reading := r.Method == http.MethodGet || r.Method == http.MethodHead

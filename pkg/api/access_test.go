@@ -24,7 +24,7 @@ import (
 )
 
 // wanted says what docs/access.md promises: any of the actions named lets a user do what the
-// method does. "entry" is any action anywhere, "admin" is delete by adminPolicy, "-" asks
+// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "-" asks
 // nobody. An endpoint or method that is not here fails the tests.
 var wanted = map[endpoint]map[string]string{
 	endpointBase:       {"GET": "entry", "HEAD": "entry"},
@@ -38,6 +38,7 @@ var wanted = map[endpoint]map[string]string{
 	endpointReferrers:  {"GET": "read", "HEAD": "read"},
 	endpointTagHistory: {"GET": "read", "HEAD": "read"},
 	endpointRepository: {"DELETE": "admin"},
+	endpointAPIKeys:    {"GET": "login", "HEAD": "login", "POST": "login", "DELETE": "login"},
 	endpointLive:       {"GET": "-", "HEAD": "-"},
 	endpointReady:      {"GET": "-", "HEAD": "-"},
 	endpointStarted:    {"GET": "-", "HEAD": "-"},
@@ -48,7 +49,7 @@ var allMethods = []string{
 }
 
 func TestEveryRouteHasARule(t *testing.T) {
-	routes := newRoutes(absent{}, urls{}, nil)
+	routes := newRoutes(absent{}, nil, urls{}, nil)
 
 	for e := endpointBase; e <= endpointStarted; e++ {
 		if len(routes[e]) == 0 || len(routes[e]) != len(wanted[e]) {
@@ -264,7 +265,7 @@ func met(want string, user string, actions []string) bool {
 	switch want {
 	case "-":
 		return true
-	case "entry":
+	case "entry", "login":
 		return user != ""
 	case "admin":
 		return user == "admin"

@@ -29,7 +29,9 @@ func (s *Server) authenticate(w *response, r *request) error {
 	}
 
 	if err == nil && !user.Scope.Allows(tokenNeeds(r)) {
-		err = auth.ErrScope
+		if err = auth.ErrScope; user.ByKey { // there is no other one to be had
+			err = fmt.Errorf("%w: the API key is not for this", errDenied)
+		}
 	}
 
 	if errors.Is(err, auth.ErrUnauthorized) {

@@ -22,6 +22,7 @@ type Registry interface {
 	storage.Referrers
 	storage.Catalog
 	storage.History
+	storage.Notes
 	repoDeleter
 }
 

@@ -24,6 +24,7 @@ const (
 	endpointReferrers                  // /v2/<repo>/referrers/<digest>
 	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
 	endpointRepository                 // /v2/<repo>/_oci/repository
+	endpointAPIKeys                    // /zot/auth/apikey
 	endpointLive                       // /livez
 	endpointReady                      // /readyz
 	endpointStarted                    // /startupz
@@ -48,6 +49,7 @@ var fixed = map[string]endpoint{
 	"/v2/":                  endpointBase,
 	"/v2/_catalog":          endpointCatalog,
 	"/v2/_oci/ext/discover": endpointExtension,
+	"/zot/auth/apikey":      endpointAPIKeys,
 	"/livez":                endpointLive,
 	"/readyz":               endpointReady,
 	"/startupz":             endpointStarted,

@@ -7,13 +7,15 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
 // newRoutes says which handler answers which method of which endpoint, and what a user needs
 // for it.
-func newRoutes(registry Registry, urls urls, draining func() bool) map[endpoint]methods {
+func newRoutes(registry Registry, keys *auth.Keys, urls urls, draining func() bool) map[endpoint]methods {
 	blobs := blobHandlers{blobs: registry}
+	apiKeys := keyHandler{keys: keys}
 	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls}
 	manifests := manifestHandlers{
 		manifests: registry, urls: urls, memory: semaphore.NewWeighted(manifestMemory),
@@ -41,6 +43,7 @@ func newRoutes(registry Registry, urls urls, draining func() bool) map[endpoint]
 			http.MethodDelete: {needsCreate, uploads.cancel},
 		},
 		endpointRepository: {http.MethodDelete: {needsAdmin, repositoryHandler{repos: registry}.delete}},
+		endpointAPIKeys:    apiKeys.methods(),
 		endpointLive:       get(needsNothing, alive),
 		endpointStarted:    get(needsNothing, alive),
 		endpointReady:      get(needsNothing, ready(draining)),

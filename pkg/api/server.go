@@ -49,17 +49,17 @@ type Server struct {
 // the caller's, who closes it after Shutdown.
 func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs()}
-	s.routes = newRoutes(registry, newURLs(cfg.ExternalURL), s.draining.Load)
-	s.hidden = newRoutes(absent{}, newURLs(cfg.ExternalURL), s.draining.Load)
-
 	tlsConfig, err := loadTLS(cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
 
-	if s.auth, err = auth.Open(cfg); err != nil {
+	if s.auth, err = auth.Open(cfg, registry); err != nil {
 		return nil, err
 	}
+
+	s.routes = newRoutes(registry, s.auth.Keys(), newURLs(cfg.ExternalURL), s.draining.Load)
+	s.hidden = newRoutes(absent{}, nil, newURLs(cfg.ExternalURL), s.draining.Load)
 
 	rules, err := access.New(cfg.AccessControl, s.auth.Any())
 	if err != nil {

@@ -35,7 +35,8 @@ var (
 type User struct {
 	Name   string
 	Groups []string // as the way says them; those of a configuration come with its rules
-	Scope  *Scope   // what the token allows; nil = the user came without one
+	Scope  *Scope   // what the token or API key allows; nil = no limit
+	ByKey  bool     // the user came with an API key
 }
 
 // Anonymous says whether nobody has vouched for the user.
@@ -55,11 +56,18 @@ type Way interface {
 }
 
 // Ways are those that are configured. Close closes their connections.
-type Ways struct{ ways []Way }
+type Ways struct {
+	ways []Way
+	keys *Keys // nil = there are none
+}
 
-// Open reads the files that cfg names, and connects to nothing.
-func Open(cfg config.HTTP) (*Ways, error) {
+// Open reads the files that cfg names, and connects to nothing. API keys are in notes.
+func Open(cfg config.HTTP, notes Notes) (*Ways, error) {
 	all := &Ways{}
+
+	if cfg.Auth.APIKey {
+		all.keys = openKeys(notes)
+	}
 
 	if cfg.Auth.Bearer != nil {
 		tokens, err := openBearer(*cfg.Auth.Bearer)
@@ -70,7 +78,7 @@ func Open(cfg config.HTTP) (*Ways, error) {
 		all.ways = append(all.ways, tokens)
 	}
 
-	passwords, err := openBasic(cfg)
+	passwords, err := openBasic(cfg, all.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +119,9 @@ func (w *Ways) User(r *http.Request) (User, error) {
 
 	return User{}, nil
 }
+
+// Keys are the API keys of users, nil if there are none.
+func (w *Ways) Keys() *Keys { return w.keys }
 
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }

@@ -46,8 +46,8 @@ type basic struct {
 }
 
 // openBasic returns nil if cfg names no directory.
-func openBasic(cfg config.HTTP) (*basic, error) {
-	directories, err := openDirectories(cfg.Auth)
+func openBasic(cfg config.HTTP, keys *Keys) (*basic, error) {
+	directories, err := openDirectories(cfg.Auth, keys)
 	if err != nil || len(directories) == 0 {
 		return nil, err
 	}
@@ -66,8 +66,12 @@ func openBasic(cfg config.HTTP) (*basic, error) {
 }
 
 // openDirectories opens those that are configured, the nearest first.
-func openDirectories(cfg config.Auth) ([]directory, error) {
+func openDirectories(cfg config.Auth, keys *Keys) ([]directory, error) {
 	var all []directory
+
+	if keys != nil {
+		all = append(all, keys)
+	}
 
 	if cfg.HTPasswd != nil {
 		file, err := openHTPasswd(cfg.HTPasswd.Path)

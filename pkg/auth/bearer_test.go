@@ -244,7 +244,7 @@ func TestWays(t *testing.T) {
 	ways, err := Open(config.HTTP{Auth: config.Auth{
 		HTPasswd: &config.HTPasswd{Path: passwords(t, "bob:"+hash(t, "right"))},
 		Bearer:   &config.Bearer{Realm: "r", Service: "zot", Cert: writeKeys(t, publicPEM(t, key))},
-	}})
+	}}, nil)
 	must(t, ways, err)
 
 	for _, row := range []struct {

@@ -40,7 +40,7 @@ func openHTPasswd(path string) (*htpasswd, error) {
 	return &htpasswd{
 		hashes: hashes,
 		decoys: newDecoys(hashes, sha256.Sum256(data)),
-		known:  newRemembered(),
+		known:  newRemembered(rememberFor),
 		turns:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}, nil
 }

@@ -61,13 +61,13 @@ func TestBadHTPasswd(t *testing.T) {
 	} {
 		path := passwords(t, "#", line)
 
-		_, err := Open(config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: path}}})
+		_, err := Open(config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: path}}}, nil)
 		if err == nil || !strings.Contains(err.Error(), path+": "+want) || strings.Contains(err.Error(), "abc") {
 			t.Errorf("%q: got %v", line, err)
 		}
 	}
 
-	_, err := Open(config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: "/no/such"}}})
+	_, err := Open(config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: "/no/such"}}}, nil)
 	equal(t, errors.Is(err, os.ErrNotExist), true, fmt.Sprint(err))
 }
 

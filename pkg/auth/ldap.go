@@ -43,7 +43,7 @@ func openLDAP(cfg config.LDAP) (*ldapDirectory, error) {
 		cfg:    cfg,
 		search: search,
 		pool:   newLDAPPool(ldapDialer{cfg: cfg, tls: security}.dial),
-		known:  newRemembered(),
+		known:  newRemembered(rememberFor),
 	}, nil
 }
 

@@ -96,7 +96,7 @@ func TestBadLDAP(t *testing.T) {
 	} {
 		cfg.UserAttribute = "uid"
 
-		_, err := Open(config.HTTP{Auth: config.Auth{LDAP: &cfg}})
+		_, err := Open(config.HTTP{Auth: config.Auth{LDAP: &cfg}}, nil)
 		equal(t, strings.HasPrefix(fmt.Sprint(err), want), true, fmt.Sprint(err))
 	}
 }

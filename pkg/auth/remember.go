@@ -24,8 +24,9 @@ type passwordMark [sha256.Size]byte
 // remembered are passwords that were right a moment ago. To check one takes tens of
 // milliseconds by design, and a push is hundreds of requests.
 type remembered struct {
-	key   []byte     // of this process
-	mu    sync.Mutex // guards users
+	life  time.Duration // how long one is remembered
+	key   []byte        // of this process
+	mu    sync.Mutex    // guards users
 	users map[passwordMark]rememberedUser
 }
 
@@ -35,8 +36,8 @@ type rememberedUser struct {
 	until time.Time
 }
 
-func newRemembered() *remembered {
-	return &remembered{key: []byte(rand.Text()), users: map[passwordMark]rememberedUser{}}
+func newRemembered(life time.Duration) *remembered {
+	return &remembered{life: life, key: []byte(rand.Text()), users: map[passwordMark]rememberedUser{}}
 }
 
 func (m *remembered) mark(user, password string) passwordMark {
@@ -56,6 +57,10 @@ func (m *remembered) get(mark passwordMark, now time.Time) (User, bool) {
 }
 
 func (m *remembered) add(mark passwordMark, user User, now time.Time) {
+	m.addUntil(mark, user, now, now.Add(m.life))
+}
+
+func (m *remembered) addUntil(mark passwordMark, user User, now, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
@@ -63,7 +68,14 @@ func (m *remembered) add(mark passwordMark, user User, now time.Time) {
 		m.makeRoom(now)
 	}
 
-	m.users[mark] = rememberedUser{User: user, until: now.Add(rememberFor)}
+	m.users[mark] = rememberedUser{User: user, until: until}
+}
+
+func (m *remembered) forget(mark passwordMark) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	delete(m.users, mark)
 }
 
 // makeRoom forgets what has expired; if that is not a quarter of all, anything else: it

@@ -6,7 +6,7 @@ import (
 )
 
 func TestRememberedIsBounded(t *testing.T) {
-	m, now := newRemembered(), time.Now()
+	m, now := newRemembered(rememberFor), time.Now()
 
 	for i := range 3 * rememberMost {
 		mark := passwordMark{byte(i), byte(i >> 8), byte(i >> 16)}

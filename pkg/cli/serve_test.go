@@ -392,3 +392,57 @@ func TestLogFile(t *testing.T) {
 		So(json.Valid(data), ShouldBeTrue)
 	})
 }
+
+func TestAPIKeysAfterRestart(t *testing.T) {
+	t.Chdir(t.TempDir())
+	mustMakeFiles(t)
+
+	const keyed = `{"storage": {"rootDirectory": "data", "lockWait": "0s"}, "http": {"port": "0",
+		"auth": {"htpasswd": {"path": "htpasswd"}, "apikey": true}}}`
+
+	Convey("An API key is good after a restart, until it is revoked", t, func() {
+		zot := mustStart(t, serving(t, keyed))
+		made := mustMakeKey(t, zot.url)
+		zot.mustStop(t)
+
+		zot = mustStart(t, serving(t, keyed))
+		defer zot.mustStop(t)
+
+		So(mustAsk(t, http.MethodGet, zot.url+"/v2/", made.APIKey), ShouldEqual, http.StatusOK)
+		So(mustAsk(t, http.MethodDelete, zot.url+"/zot/auth/apikey?id="+made.UUID, "secret"), ShouldEqual, http.StatusOK)
+		So(mustAsk(t, http.MethodGet, zot.url+"/v2/", made.APIKey), ShouldEqual, http.StatusUnauthorized)
+	})
+}
+
+type apiKey struct{ UUID, APIKey string }
+
+// mustMakeKey makes an API key of alice's.
+func mustMakeKey(t *testing.T, url string) apiKey {
+	t.Helper()
+
+	req := mustRequest(t, http.MethodPost, url+"/zot/auth/apikey", strings.NewReader(`{"label": "test"}`))
+	req.SetBasicAuth("alice", "secret")
+
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var made apiKey
+
+	if err := errors.Join(json.NewDecoder(resp.Body).Decode(&made), resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	return made
+}
+
+// mustAsk asks as alice, and returns the status.
+func mustAsk(t *testing.T, method, url, password string) int {
+	t.Helper()
+
+	req := mustRequest(t, method, url, nil)
+	req.SetBasicAuth("alice", password)
+
+	return mustSend(t, req).StatusCode
+}

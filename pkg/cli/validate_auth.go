@@ -18,8 +18,10 @@ func (c *check) auth() {
 	c.openID(ways.OpenID)
 	c.mtls(ways.MTLS)
 
-	if ways.APIKey {
-		c.refuseAuth("http.auth.apikey")
+	if others := c.cfg.HTTP; ways.APIKey {
+		if others.Auth.APIKey = false; !authenticates(others) {
+			c.wrong("http.auth.apikey", "is true, but nobody can log in to make a key", "set http.auth.htpasswd, or another way")
+		}
 	}
 
 	c.sessions()
@@ -44,7 +46,7 @@ func (c *check) htpasswd(htpasswd *config.HTPasswd) {
 
 // opens checks the content of files by opening this one way, which names the key.
 func (c *check) opens(one config.Auth, remedy string) {
-	if _, err := auth.Open(config.HTTP{Auth: one}); err != nil {
+	if _, err := auth.Open(config.HTTP{Auth: one}, nil); err != nil {
 		key, problem, _ := strings.Cut(err.Error(), ": ")
 		c.wrong(key, problem, remedy)
 	}

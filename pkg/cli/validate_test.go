@@ -228,7 +228,7 @@ var rows = []struct{ section, path, text string }{
 	{mtls(`"uriSanPattern": "("`), "http.auth.mtls.uriSanPattern", "does not compile"},
 	{mtls(`"uriSanIndex": -1`), "http.auth.mtls.uriSanIndex", "negative"},
 	{`"http": {"auth": {"openid": {"providers": {"GitHub": {"clientid": "a"}}}}}`, "http.auth.openid", "not built yet"},
-	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "not built yet"},
+	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "nobody can log in"},
 	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
 	{`"http": {"auth": {"sessionDriver": {"name": "etcd"}}}`, "http.auth.sessionDriver.name", "local, redis"},
 

@@ -57,7 +57,8 @@ func (c *check) checkKey(ctx context.Context, info Info) error {
 // isKnownKey says whether zot puts objects at such keys.
 func isKnownKey(key string) bool {
 	for _, prefix := range []string{
-		reposPrefix, damagedPrefix, flushFailed, allFlushed, quarantinePrefix, checkPrefix, cacheSeal, "cache.db", ".zot.sock",
+		reposPrefix, damagedPrefix, flushFailed, allFlushed, quarantinePrefix, checkPrefix, notesPrefix, cacheSeal,
+		"cache.db", ".zot.sock",
 	} {
 		if strings.HasPrefix(key, prefix) {
 			return true

@@ -13,6 +13,8 @@ const (
 	flushFailed   = "_flush-failed" // an empty object, written when a flush to disk fails
 	allFlushed    = "_all-flushed"  // an empty object, there while nobody serves a root all of which is on disk
 
+	notesPrefix = "_notes/" // what those above keep beside the images
+
 	quarantinePrefix = "_quarantine/" // what a repair has put aside: a time, then the key
 	checkPrefix      = "_check/"
 	checkPosition    = "_check/fsck.json"  // how far a check has come

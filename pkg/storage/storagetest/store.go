@@ -32,6 +32,7 @@ func TestStore(t *testing.T, open Opener) {
 		"referrers":          testReferrers,
 		"damage":             testDamage,
 		"names from clients": testNames,
+		"notes":              testNotes,
 	} {
 		t.Run(name, func(t *testing.T) { test(Open(t, open)) })
 	}
