@@ -263,3 +263,44 @@ func (a answer) repositories(t *testing.T) []string {
 
 	return list.Repositories
 }
+
+// TestRulesChange: a request is decided by the rules that were there when it came, whole.
+func TestRulesChange(t *testing.T) {
+	store := openHoard(t)
+	server := mustServer(t, store, false)
+	closed := server.access.Load()
+	open := mustRules(t, map[string][]string{"**": {"read"}})
+
+	done := make(chan struct{})
+
+	go func() {
+		defer close(done)
+
+		for range 2000 {
+			server.access.Store(open)
+			server.access.Store(closed)
+		}
+	}()
+
+	seen := map[int]int{}
+
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+
+		for _, path := range []string{"/v2/secret/app/tags/list", "/v2/secret/app/manifests/opensesame"} {
+			_, status := ask(server, "GET "+path)
+			seen[status]++
+		}
+	}
+
+	if seen[200]+seen[404] == 0 || len(seen) > 2 {
+		t.Errorf("answers: %v", seen)
+	}
+
+	_, status := ask(server, "GET /v2/secret/app/tags/list")
+	equal(t, status, 404, "status in the end")
+}
