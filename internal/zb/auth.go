@@ -36,9 +36,7 @@ func (a *authorizer) authorized(req *http.Request) *http.Request {
 		return req
 	}
 
-	a.mu.Lock()
-	token := a.tokens[repositoryOf(req.URL.Path)]
-	a.mu.Unlock()
+	token := a.tokenOf(req.URL.Path)
 
 	if token == "" && a.user == "" {
 		return req
@@ -53,6 +51,18 @@ func (a *authorizer) authorized(req *http.Request) *http.Request {
 	}
 
 	return req
+}
+
+// tokenOf is the token for a path; "" if there is none.
+func (a *authorizer) tokenOf(path string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	if len(a.tokens) == 0 {
+		return ""
+	}
+
+	return a.tokens[repositoryOf(path)]
 }
 
 // answer gets a token if resp asks for one, and returns the request to be sent again; nil if

@@ -27,6 +27,14 @@ type tokens struct {
 	asked []string // scopes
 }
 
+func mustClose(t *testing.T, transport *transport) {
+	t.Helper()
+
+	if err := transport.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func mustServeTokens(t *testing.T) *tokens {
 	t.Helper()
 
@@ -76,7 +84,7 @@ func (s *tokens) mustConnect(t *testing.T, credentials string) *wire.Client {
 		t.Fatal(err)
 	}
 
-	t.Cleanup(transport.close)
+	t.Cleanup(func() { mustClose(t, transport) })
 
 	return wire.NewAt(base, transport)
 }
@@ -157,7 +165,7 @@ func TestTrust(t *testing.T) {
 				return err
 			}
 
-			defer transport.close()
+			defer func() { mustClose(t, transport) }()
 
 			_, err = wire.NewAt(base, transport).BlobExists(t.Context(), "a", "sha256:x")
 
@@ -197,7 +205,7 @@ func TestFirstByte(t *testing.T) {
 		transport, err := newTransport(Options{Concurrency: 1}, base)
 		So(err, ShouldBeNil)
 
-		defer transport.close()
+		defer func() { mustClose(t, transport) }()
 
 		rec := newRecorder()
 		transport.rec.Store(rec)

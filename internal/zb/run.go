@@ -110,9 +110,7 @@ func largestOf(tests []Test) int {
 }
 
 func (b *bench) close() error {
-	b.transport.close()
-
-	return b.data.close()
+	return errors.Join(b.transport.close(), b.data.close())
 }
 
 // ping asks whether a registry is there, and returns the status of the answer.

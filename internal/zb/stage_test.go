@@ -42,7 +42,7 @@ func TestCleanup(t *testing.T) {
 		transport, err := newTransport(Options{Concurrency: 1}, base)
 		So(err, ShouldBeNil)
 
-		defer transport.close()
+		defer mustClose(t, transport)
 
 		stage := &stage{bench: &bench{
 			opts: Options{Repo: "zb", Concurrency: 1}, client: wire.NewAt(base, transport), run: "run",

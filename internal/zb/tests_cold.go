@@ -2,6 +2,7 @@ package zb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -50,8 +51,8 @@ func coldConnection(ctx context.Context, s *stage) (operation, error) {
 		img := stock[n%len(stock)]
 		cold, t, err := s.cold()
 
-		return func(ctx context.Context) (int64, error) {
-			defer t.close()
+		return func(ctx context.Context) (n int64, err error) {
+			defer func() { err = errors.Join(err, t.close()) }()
 
 			return cold.pull(ctx, img.repo, img.tag, img.image)
 		}, err
@@ -68,8 +69,8 @@ func coldStart(ctx context.Context, s *stage) (operation, error) {
 	return func(_, _ int) (timed, error) {
 		cold, t, err := s.cold()
 
-		return func(ctx context.Context) (int64, error) {
-			defer t.close()
+		return func(ctx context.Context) (n int64, err error) {
+			defer func() { err = errors.Join(err, t.close()) }()
 
 			if err := s.restart(ctx, cold); err != nil {
 				return 0, err

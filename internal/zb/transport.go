@@ -19,9 +19,10 @@ import (
 // transport sends requests, with credentials, and tells a recorder of each. It may be used
 // concurrently.
 type transport struct {
-	http *http.Transport
-	auth *authorizer
-	rec  atomic.Pointer[recorder] // nil: nothing is measured
+	http   *http.Transport
+	direct *direct // to the registry; nil: not without TLS, or through a proxy
+	auth   *authorizer
+	rec    atomic.Pointer[recorder] // nil: nothing is measured
 }
 
 func newTransport(o Options, base *url.URL) (*transport, error) {
@@ -41,7 +42,31 @@ func newTransport(o Options, base *url.URL) (*transport, error) {
 		ReadBufferSize:      64 << 10,
 	}
 
-	return &transport{http: t, auth: newAuthorizer(o.Auth, base.Host, t)}, nil
+	direct, err := directTo(base, t)
+	if err != nil {
+		return nil, err
+	}
+
+	return &transport{http: t, direct: direct, auth: newAuthorizer(o.Auth, base.Host, t)}, nil
+}
+
+// directTo returns the direct way to a registry, nil if there is none.
+func directTo(base *url.URL, t *http.Transport) (*direct, error) {
+	if base.Scheme != "http" {
+		return nil, nil //nolint:nilnil // net/http will do
+	}
+
+	proxy, err := t.Proxy(&http.Request{URL: base})
+	if err != nil || proxy != nil {
+		return nil, err
+	}
+
+	port := base.Port()
+	if port == "" {
+		port = "80"
+	}
+
+	return &direct{addr: net.JoinHostPort(base.Hostname(), port), dial: t.DialContext}, nil
 }
 
 func trusted(o Options) (*tls.Config, error) {
@@ -100,25 +125,30 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // once sends a request and measures it.
 func (t *transport) once(req *http.Request) (*http.Response, error) {
-	rec := t.rec.Load()
-	if rec == nil {
-		return t.http.RoundTrip(req)
+	send := t.timed
+	if t.direct != nil && req.URL.Scheme == "http" && req.URL.Host == t.auth.host {
+		send = t.direct.roundTrip
 	}
 
-	begun := time.Now()
-
-	if req.Body == nil { // all is sent at once: what net/http tells of it would cost the client a tenth of its time
-		resp, err := t.http.RoundTrip(req)
-		if err != nil {
-			rec.request(-1)
-		} else {
-			rec.request(time.Since(begun))
-		}
-
-		return resp, err
+	resp, wait, err := send(req)
+	if err != nil {
+		wait = -1
 	}
 
-	var sent, answered atomic.Int64
+	if rec := t.rec.Load(); rec != nil {
+		rec.request(wait)
+	}
+
+	return resp, err
+}
+
+// timed sends a request by net/http, and says how long it took from its last byte to the first
+// of the answer.
+func (t *transport) timed(req *http.Request) (*http.Response, time.Duration, error) {
+	var (
+		sent, answered atomic.Int64
+		begun          = time.Now()
+	)
 
 	trace := &httptrace.ClientTrace{
 		WroteRequest:         func(httptrace.WroteRequestInfo) { sent.Store(int64(time.Since(begun))) },
@@ -127,17 +157,18 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 
 	resp, err := t.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 
-	if first := answered.Load(); first > 0 {
-		// An answer may overtake the note that all was sent.
-		rec.request(time.Duration(max(0, first-sent.Load())))
-	} else {
-		rec.request(-1)
-	}
-
-	return resp, err
+	return resp, time.Duration(max(0, answered.Load()-sent.Load())), err // an answer may overtake the note that all was sent
 }
 
-func (t *transport) close() { t.http.CloseIdleConnections() }
+func (t *transport) close() error {
+	t.http.CloseIdleConnections()
+
+	if t.direct == nil {
+		return nil
+	}
+
+	return t.direct.close()
+}
 
 // errChallenge is a demand for credentials that is not understood.
 var errChallenge = errors.New("the registry wants other credentials than a name and a password, or a token")

@@ -47,10 +47,11 @@ type ratioRow struct {
 func (r ratioRow) reached() bool { return r.Ratio >= r.Least }
 
 // compare measures what the aims need.
-func compare(ctx context.Context, o options, out io.Writer, title string, aims []aim, targets ...target) (*comparison, error) {
-	c := &comparison{Title: title, Started: time.Now().UTC()}
+func compare(ctx context.Context, o options, out io.Writer, title string, aims []aim, targets ...target) (c *comparison, err error) {
+	c = &comparison{Title: title, Started: time.Now().UTC()}
 
-	var err error
+	defer func() { err = errors.Join(err, removeRetired()) }()
+
 	if c.Flushes, err = flushRates(ctx); err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func measure(ctx context.Context, o options, t target, tests []string, run int) 
 		return nil, zb.Machine{}, err
 	}
 
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.retire()) }()
 
 	opts := zb.Options{
 		URL: "http://" + s.daemon.Addr, Concurrency: o.clients, Repo: fmt.Sprint("bench", run), Tags: 1,
