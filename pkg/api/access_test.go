@@ -75,6 +75,7 @@ type way struct {
 	as        func(c *client, user string) []string // the headers of a user, or of nobody
 	wrong     []string                              // headers that are not right
 	challenge string
+	second    bool // these credentials are made with others: they make none
 }
 
 // byHeader is for what says all in a header.
@@ -95,7 +96,7 @@ func basic(user, password string) string {
 func allWays(t *testing.T) []way {
 	t.Helper()
 
-	return []way{byPassword(t), byToken(t), byCertificate(t)}
+	return []way{byPassword(t), byToken(t), byCertificate(t), byAPIKey(t)}
 }
 
 func byPassword(t *testing.T) way {
@@ -176,6 +177,35 @@ func byCertificate(t *testing.T) way {
 		},
 		wrong:     []string{basic("all", "right"), "Authorization: Bearer right"},
 		challenge: "ClientCertificate ",
+	}
+}
+
+func byAPIKey(t *testing.T) way {
+	t.Helper()
+
+	passwords := byPassword(t)
+	made := map[*client]map[string]string{} // headers
+
+	return way{
+		name: "API key",
+		configure: func(cfg *config.HTTP) {
+			passwords.configure(cfg)
+			cfg.Auth.APIKey = true
+		},
+		as: func(c *client, user string) []string {
+			if made[c] == nil {
+				made[c] = map[string]string{}
+			}
+
+			if user != "" && made[c][user] == "" {
+				made[c][user] = basic(user, c.makeKey("{}", basic(user, "right")).APIKey)
+			}
+
+			return byHeader(func(user string) string { return made[c][user] })(c, user)
+		},
+		wrong:     []string{basic("all", "zak_"), basic("all", "zak_"+strings.Repeat("A", 43)), "Authorization: Bearer zak_"},
+		challenge: passwords.challenge,
+		second:    true,
 	}
 }
 
@@ -335,6 +365,8 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 			a := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, headers...)
 
 			switch {
+			case allowed && want == "login" && way.second:
+				equal(t, a.StatusCode, 403, what)
 			case allowed:
 				if slices.Contains([]int{401, 403}, a.StatusCode) {
 					t.Errorf("%s: %d %s", what, a.StatusCode, a.body)
