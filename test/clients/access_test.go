@@ -3,11 +3,8 @@
 package clients
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"zotregistry.io/zot/internal/daemon"
 )
@@ -17,13 +14,8 @@ import (
 func mixed(t *testing.T) (addr string) {
 	t.Helper()
 
-	htpasswd := filepath.Join(t.TempDir(), "htpasswd")
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	must(t, err)
-	must(t, os.WriteFile(htpasswd, []byte(user+":"+string(hash)+"\n"), 0o600))
-
 	zot := &daemon.Zot{HTTP: map[string]any{
-		"auth": map[string]any{"htpasswd": map[string]any{"path": htpasswd}},
+		"auth": map[string]any{"htpasswd": map[string]any{"path": passwords(t)}},
 		"accessControl": map[string]any{
 			"repositories": map[string]any{"public/**": map[string]any{"anonymousPolicy": []string{"read"}}},
 			"adminPolicy": map[string]any{
@@ -41,19 +33,12 @@ func TestCopiersOfWhatIsPublic(t *testing.T) {
 	addr := mixed(t)
 	l := newLayout(t, "amd64")
 
-	login := map[string][]string{
-		"skopeo": {"skopeo", "login", "--tls-verify=false"},
-		"oras":   {"oras", "login", "--plain-http"},
-		"crane":  {"crane", "auth", "login"},
-		"regctl": {"regctl", "--host", "reg=" + addr + ",tls=disabled", "registry", "login"},
-	}
-
 	for _, c := range copiers {
 		t.Run(c.name, func(t *testing.T) {
 			nobody, somebody := newShell(t), newShell(t)
 			public, private := addr+"/public/"+c.name+":"+tag, addr+"/private/"+c.name+":"+tag
 
-			somebody.run(t, join(login[c.name], []string{"-u", user, "-p", password, addr})...)
+			somebody.run(t, join(login(addr)[c.name], []string{"-u", user, "-p", password, addr})...)
 			c.push(t, somebody, addr, public, l.dir)
 			c.push(t, somebody, addr, private, l.dir)
 

@@ -34,18 +34,24 @@ func secure(t *testing.T) (string, authority) {
 	t.Helper()
 
 	a := newAuthority(t)
-	htpasswd := filepath.Join(t.TempDir(), "htpasswd")
-
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	must(t, err)
-	must(t, os.WriteFile(htpasswd, []byte(user+":"+string(hash)+"\n"), 0o600))
-
 	zot := &daemon.Zot{HTTP: map[string]any{
 		"tls":  map[string]any{"cert": a.cert, "key": a.key},
-		"auth": map[string]any{"htpasswd": map[string]any{"path": htpasswd}},
+		"auth": map[string]any{"htpasswd": map[string]any{"path": passwords(t)}},
 	}}
 
 	return zot.Start(t).Addr, a
+}
+
+// passwords writes a file that has the user.
+func passwords(t *testing.T) string {
+	t.Helper()
+
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(user+":"+string(hash)+"\n"), 0o600))
+
+	return path
 }
 
 func newAuthority(t *testing.T) authority {
