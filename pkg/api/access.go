@@ -46,6 +46,14 @@ func (n need) met(r *request) bool {
 	return false
 }
 
+// hides says whether a user who may not have what he asks for is answered as if it were not
+// there. That is so for what is in a repository, and for nothing else: absent has no other.
+func (r *request) hides(needs need) bool {
+	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+
+	return reading && r.repo != "" && (needs == needsRead || needs == needsCreate) && !r.may.Any(access.Read)
+}
+
 // permit returns the handler that answers the user: the route's, or for a repository that he
 // may not read that which answers as if it were not there.
 //
@@ -71,12 +79,7 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 		return nil, fmt.Errorf("%w: not everyone may do this", auth.ErrUnauthorized)
 	}
 
-	if found.needs == needsLogin { // a token without a name
-		return nil, fmt.Errorf("%w: nobody has this", errDenied)
-	}
-
-	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if reading && !r.may.Any(access.Read) {
+	if r.hides(found.needs) {
 		return s.hidden[r.endpoint][r.Method].handle, nil
 	}
 

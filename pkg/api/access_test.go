@@ -68,6 +68,27 @@ func TestEveryRouteHasARule(t *testing.T) {
 	}
 }
 
+// TestWhatHasNoRule: a route without a rule, or for others, is served to nobody, also if it
+// has nothing to do with a repository.
+func TestWhatHasNoRule(t *testing.T) {
+	server := mustServer(t, absent{}, false)
+
+	for _, needs := range []need{0, needsAdmin, needsAdmin + 1, needsDelete} {
+		for _, routes := range []map[endpoint]methods{server.routes, server.hidden} {
+			routes[endpointBase] = get(needs, base)
+			routes[endpointTags] = get(needs, base)
+		}
+
+		_, status := ask(server, "GET /v2/")
+		equal(t, status == 200, false, fmt.Sprint("/v2/ needs ", needs))
+
+		if needs != needsDelete {
+			_, status = ask(server, "GET /v2/secret/app/tags/list")
+			equal(t, status, 403, fmt.Sprint("tags need ", needs))
+		}
+	}
+}
+
 // A way is one of those to say who one is.
 type way struct {
 	name      string
