@@ -16,6 +16,10 @@ import (
 // clockSkew is how far the clock of who signs tokens may be off.
 const clockSkew = time.Minute
 
+// maxKnownToken is how long a token may be that is remembered, in bytes. It bounds what 4096
+// of them take.
+const maxKnownToken = 4 << 10
+
 // errToken: a token is not to be taken.
 var errToken = fmt.Errorf("%w: invalid token", ErrUnauthorized)
 
@@ -26,6 +30,7 @@ type bearer struct {
 	service string // what it calls this registry
 	keys    []publicKey
 	parser  *jwt.Parser
+	known   *remembered // tokens that were right a moment ago: to verify one takes 0.1 ms
 }
 
 // claims are what a token says: docs/authentication.md.
@@ -49,6 +54,7 @@ func openBearer(cfg config.Bearer) (*bearer, error) {
 		realm:   cfg.Realm,
 		service: cfg.Service,
 		keys:    keys,
+		known:   newRemembered(rememberFor),
 		parser: jwt.NewParser(
 			jwt.WithValidMethods(algorithms(keys)),
 			jwt.WithAudience(cfg.Service),
@@ -66,8 +72,15 @@ func (b *bearer) User(r *http.Request) (User, error) {
 		return User{}, errNotMine
 	}
 
+	token = strings.TrimSpace(token)
+
+	mark := b.known.mark("", token)
+	if user, ok := b.known.get(mark, time.Now()); ok {
+		return user, nil
+	}
+
 	var said claims
-	if _, err := b.parser.ParseWithClaims(strings.TrimSpace(token), &said, b.keyFor); err != nil {
+	if _, err := b.parser.ParseWithClaims(token, &said, b.keyFor); err != nil {
 		return User{}, fmt.Errorf("%w: %w", errToken, err)
 	}
 
@@ -76,7 +89,14 @@ func (b *bearer) User(r *http.Request) (User, error) {
 		scope.access = append(scope.access, Access{Type: a.Type, Name: a.Name, Actions: a.Actions})
 	}
 
-	return User{Name: said.Subject, Scope: scope}, nil
+	user := User{Name: said.Subject, Scope: scope}
+
+	if len(token) <= maxKnownToken {
+		now := time.Now()
+		b.known.addUntil(mark, user, now, earliest(now.Add(b.known.life), said.ExpiresAt.Add(clockSkew)))
+	}
+
+	return user, nil
 }
 
 // keyFor returns the keys that may have signed a token by its algorithm.

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -221,6 +222,39 @@ func TestTokenWithoutName(t *testing.T) {
 	equal(t, User{}.Anonymous(), true, "without a token")
 }
 
+// A token that was right is not verified again, until it expires.
+func TestTokensAreRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := ecKey(t, elliptic.P256())
+		b := mustBearer(t, publicPEM(t, key))
+
+		short := "Bearer " + sign(t, jwt.SigningMethodES256, key, with("exp", time.Now().Add(time.Minute).Unix()))
+		long := "Bearer " + sign(t, jwt.SigningMethodES256, key, with("note", strings.Repeat("x", maxKnownToken)))
+
+		for _, token := range []string{short, long} {
+			_, err := b.of(t, token)
+			equal(t, err, nil, "at first")
+		}
+
+		b.keys = nil // whoever is verified fails
+
+		user, err := b.of(t, short)
+		equal(t, err, nil, "remembered")
+		equal(t, user.Name, "ann", "name")
+		equal(t, user.Scope.Allows(Access{"repository", "a/b", []string{"pull"}}), true, "scope")
+		equal(t, user.Scope.Allows(Access{"repository", "a/b", []string{"push"}}), false, "no more than the scope")
+
+		_, err = b.of(t, short+"x")
+		equal(t, errors.Is(err, errToken), true, "another one")
+		_, err = b.of(t, long)
+		equal(t, errors.Is(err, errToken), true, "one that is too long to be remembered")
+
+		<-time.After(time.Minute + clockSkew)
+		_, err = b.of(t, short)
+		equal(t, errors.Is(err, errToken), true, "expired")
+	})
+}
+
 func TestBearerChallenge(t *testing.T) {
 	b := &bearer{realm: `https://auth.example/token?a="b"`, service: "zot"}
 	push := Access{"repository", "a/b", []string{"pull", "push"}}
@@ -286,7 +320,8 @@ func FuzzToken(f *testing.F) {
 
 	b := &bearer{
 		keys:   []publicKey{{PublicKey: key.Public(), algorithms: []string{"ES256"}}},
-		parser: jwt.NewParser(jwt.WithValidMethods([]string{"ES256"})),
+		parser: jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithExpirationRequired()),
+		known:  newRemembered(rememberFor),
 	}
 
 	f.Fuzz(func(t *testing.T, header string) {
