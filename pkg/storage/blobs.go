@@ -192,6 +192,10 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	}
 
 	object, err := s.driver.Open(ctx, key, rng)
+	if s.remote && isNotExist(err) && st.vouchesFor(dgst) { // else HEAD, which does not ask, says that it is there
+		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "its bytes are missing")
+	}
+
 	if err != nil {
 		return nil, blobError(dgst, err)
 	}

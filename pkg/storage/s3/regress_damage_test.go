@@ -63,3 +63,29 @@ func TestHealDeleted(t *testing.T) {
 		})
 	}
 }
+
+// TestMissing: where a pull has found that a blob is missing in the bucket, clients are asked to
+// push it, and that heals it.
+func TestMissing(t *testing.T) {
+	b := newBench(t)
+
+	for name, lost := range map[string]struct{ layer, object string }{
+		"small":  {"small", "in/a/own."},
+		"shared": {shared, "data.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeap(t, b)
+			h.Push("a", "x", lost.layer)
+			(&checkedBucket{bench: b, t: t, opts: h.opts}).remove(dir(lost.layer) + lost.object)
+
+			w, dgst := h.fresh(), digest.FromString(lost.layer)
+			_, err := w.Store.OpenBlob(t.Context(), "a", dgst, storage.Whole)
+			w.Is(err, storage.ErrBlobUnknown, "pull")
+			w.Is(w.Stat("a", dgst), storage.ErrBlobUnknown, "a client is asked to push it")
+
+			w.Push("a", "x", lost.layer)
+			w.Equal(w.Pull("a", dgst), lost.layer, "the layer, here")
+			w.Equal(h.fresh().Pull("a", dgst), lost.layer, "the layer, elsewhere")
+		})
+	}
+}
