@@ -45,7 +45,7 @@ func main() {
 	flag.IntVar(&o.clients, "clients", 16, "clients at once")
 	flag.IntVar(&o.runs, "runs", 5, "measurements of each")
 	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of each test in each run")
-	flag.BoolVar(&o.short, "short", false, "fail if a ratio is below half of its aim, and leave out what takes long")
+	flag.BoolVar(&o.short, "short", false, "fail if a ratio is far below its aim, and leave out what takes long")
 	flag.StringVar(&o.reports, "reports", "", "`directory` for the reports in JSON and HTML")
 	flag.BoolVar(&o.bucket, "s3", false, "on an S3 server, versitygw")
 	flag.StringVar(&o.bareAddr, "bare", "", "be a bare server at this `address`")
@@ -85,18 +85,36 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return benchBucket(ctx, o, out)
 	}
 
-	c, err := compare(ctx, o, out, "zot, distribution and bare servers on a disk", aims,
-		zotTarget(zotName, o.zot, nil), distributionTarget(o.distribution),
-		zotTarget(uncommittedName, o.zot, map[string]any{"commit": false}),
-		bareTarget(bareName, false), bareTarget(bareSyncedName, true))
-	if err != nil {
-		return err
+	measure := func() error {
+		c, err := compare(ctx, o, out, "zot, distribution and bare servers on a disk", aims,
+			zotTarget(zotName, o.zot, nil), distributionTarget(o.distribution),
+			zotTarget(uncommittedName, o.zot, map[string]any{"commit": false}),
+			bareTarget(bareName, false), bareTarget(bareSyncedName, true))
+		if err != nil {
+			return err
+		}
+
+		return o.finish(c, out, "performance")
 	}
 
-	return o.finish(c, out, "performance")
+	err := measure()
+
+	// Others may have kept the machine busy.
+	for again := 0; again < 2 && errors.Is(err, errFar) && ctx.Err() == nil; again++ {
+		err = measure()
+	}
+
+	return err
 }
 
-// finish writes the reports, and says whether the ratios are far below the aims.
+// farBelow is the share of an aim below which a short run fails.
+const farBelow = 0.25
+
+var errFar = errors.New("far below what it should be")
+
+// finish writes the reports. A short run says whether ratios are far below the aims.
+//
+// Errors: errFar.
 func (o options) finish(c *comparison, out io.Writer, name string) error {
 	if err := c.writeText(out); err != nil {
 		return err
@@ -115,8 +133,8 @@ func (o options) finish(c *comparison, out io.Writer, name string) error {
 	var far []error
 
 	for _, r := range c.Ratios {
-		if r.Ratio > 0 && r.Ratio < r.Least/2 {
-			far = append(far, fmt.Errorf("%s: %s does %.2f times what %s does, less than half of %g", r.Test, r.Of, r.Ratio, r.To, r.Least))
+		if r.Ratio > 0 && r.Ratio < r.Least*farBelow {
+			far = append(far, fmt.Errorf("%w: %s, %.2f times what %s does; the aim is %g", errFar, r.Test, r.Ratio, r.To, r.Least))
 		}
 	}
 
