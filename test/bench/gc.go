@@ -154,7 +154,8 @@ func (g *gcBench) collectBusy(ctx context.Context, out io.Writer) error {
 			row.push.rate, row.push.p99.Round(time.Millisecond/10), row.pull.rate, row.pull.p99.Round(time.Millisecond/10))
 	}
 
-	fmt.Fprintf(out, "GC: %.1fs; memory %d MiB at the most, %d MiB when it began\n", took.Seconds(), peak>>20, serving>>20)
+	fmt.Fprintf(out, "GC: %.1fs; memory %d MiB at the most, %d MiB when it began; meanwhile %.0f images were pushed, which stay in memory\n",
+		took.Seconds(), peak>>20, serving>>20, during.push.rate*took.Seconds())
 	fmt.Fprintf(out, "ratios: push %.2f, p99 %.1f; pull %.2f, p99 %.1f (of the mean of before and after)\n",
 		ratio(before.push.rate, during.push.rate, after.push.rate), ratio(before.push.p99, during.push.p99, after.push.p99),
 		ratio(before.pull.rate, during.pull.rate, after.pull.rate), ratio(before.pull.p99, during.pull.p99, after.pull.p99))
