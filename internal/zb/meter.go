@@ -43,7 +43,7 @@ func startMeter(ctx context.Context, pid int) (*meter, error) {
 	if pid != 0 {
 		var cpuErr, memoryErr error
 
-		m.other, cpuErr = cpuOf(pid)
+		m.other, cpuErr = CPUOf(pid)
 		m.before, memoryErr = memoryOf(pid)
 
 		if err := errors.Join(cpuErr, memoryErr); err != nil {
@@ -105,7 +105,7 @@ func (m *meter) end(operations int64) (usages, error) {
 	}
 
 	if m.pid != 0 {
-		if now, err := cpuOf(m.pid); err == nil { // else it was restarted
+		if now, err := CPUOf(m.pid); err == nil { // else it was restarted
 			server := usageOf(now-m.other, took, operations)
 			server.MemoryBefore, server.MemoryPeak = m.before, m.peak
 			all.server = &server

@@ -16,8 +16,8 @@ import (
 // ticksPerSecond is the unit of times in /proc, the same on all machines that Go knows.
 const ticksPerSecond = 100
 
-// cpuOf is the CPU time that a process has used. It needs Linux's /proc.
-func cpuOf(pid int) (time.Duration, error) {
+// CPUOf is the CPU time that a process has used. It needs Linux's /proc.
+func CPUOf(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err

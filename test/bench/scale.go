@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"zotregistry.io/zot/internal/wire"
+	"zotregistry.io/zot/internal/zb"
 )
 
 // fullRepo is the one repository of a full store.
@@ -203,7 +204,7 @@ func perSecond(ctx context.Context, o options, work func(context.Context) error)
 func (s *subject) cpuOfPage(ctx context.Context, ask func(context.Context) error) (time.Duration, error) {
 	const requests = 1000
 
-	before, err := cpuTime(s.daemon.PID())
+	before, err := zb.CPUOf(s.daemon.PID())
 	if err != nil {
 		return 0, err
 	}
@@ -214,7 +215,7 @@ func (s *subject) cpuOfPage(ctx context.Context, ask func(context.Context) error
 		}
 	}
 
-	after, err := cpuTime(s.daemon.PID())
+	after, err := zb.CPUOf(s.daemon.PID())
 
 	return (after - before) / requests, err
 }
