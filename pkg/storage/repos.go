@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -236,7 +237,14 @@ func (rs *repos) load(name RepoName, p *place) {
 	p.repo, p.err = openRepo(context.Background(), rs.store, name) // it serves many callers
 	rs.leave(name, p)                                              // before others go on: one of them may want to be alone
 	close(p.ready)
+
+	if p.err == nil && p.repo.visible.Load().weight() > muchLoaded {
+		debug.FreeOSMemory() // what was read is several times as large as what is kept of it
+	}
 }
+
+// muchLoaded is from how many bytes on a repository's loading leaves much behind.
+const muchLoaded = 32 << 20
 
 // leave ends a use. What could not be loaded, or does not exist, is not kept: names
 // that someone makes up must not fill the memory. In a bucket asking again has its

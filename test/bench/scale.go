@@ -112,6 +112,8 @@ func (f *full) fill(ctx context.Context, o options) (err error) {
 		return err
 	}
 
+	time.Sleep(2 * time.Second) // what the reading has taken is given back
+
 	f.rss, err = statusOf(f.daemon.PID(), "VmRSS:")
 
 	return err
