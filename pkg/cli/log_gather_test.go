@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,22 @@ func (w *writes) Write(p []byte) (int, error) {
 
 func (w *writes) Close() error { return errors.New("closed") }
 
+// made is each write so far.
+func (w *writes) made() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return slices.Clone(w.all)
+}
+
+// fail has the writes to come fail with err, nil = none.
+func (w *writes) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.fails = err
+}
+
 func (w *writes) lines() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,9 +70,10 @@ func TestGatheredLog(t *testing.T) {
 			}
 
 			time.Sleep(gatherFor + time.Millisecond)
+			synctest.Wait()
 
-			if len(w.all) != 1 || w.lines() != 50 {
-				t.Errorf("%d writes of %d lines", len(w.all), w.lines())
+			if made := w.made(); len(made) != 1 || w.lines() != 50 {
+				t.Errorf("%d writes of %d lines", len(made), w.lines())
 			}
 		})
 	})
@@ -65,7 +83,7 @@ func TestGatheredLog(t *testing.T) {
 		log.Info().Msg("first")
 		log.Warn().Msg("second")
 		So(w.lines(), ShouldEqual, 2)
-		So(w.all[0], ShouldStartWith, `{"level":"info"`)
+		So(w.made()[0], ShouldStartWith, `{"level":"info"`)
 	})
 
 	Convey("What waits is bounded", t, func() {
@@ -79,9 +97,9 @@ func TestGatheredLog(t *testing.T) {
 
 	Convey("Close writes what waits, also after a write that failed", t, func() {
 		w, g, log := gather()
-		w.fails = errors.New("full")
+		w.fail(errors.New("full"))
 		log.Error().Msg("lost")
-		w.fails = nil
+		w.fail(nil)
 		log.Info().Msg("last")
 		So(g.Close(), ShouldNotBeNil)
 		So(w.lines(), ShouldEqual, 2)
