@@ -5,7 +5,7 @@
 // and returns an operation: what is done over and over. A load (load.go) calls the operation,
 // from as many workers as there may be requests under way: one after the other (closed), or at
 // times that are planned beforehand (open). A recorder (recorder.go) takes each latency, and
-// the transport (transport.go) the times and bytes of each request. Run (run.go) does that for
+// the transport (transport.go, and direct.go where there is no TLS) the times of each request. Run (run.go) does that for
 // test after test and makes a Report (report.go), which is written as text, JSON or HTML, or
 // compared with another one (compare.go).
 //

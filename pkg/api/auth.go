@@ -28,7 +28,7 @@ func (s *Server) authenticate(w *response, r *request) error {
 		err = auth.ErrUnauthorized
 	}
 
-	if err == nil && !user.Scope.Allows(tokenNeeds(r)) {
+	if err == nil && user.Scope != nil && !user.Scope.Allows(tokenNeeds(r)) {
 		if err = auth.ErrScope; user.ByKey { // there is no other one to be had
 			err = fmt.Errorf("%w: the API key is not for this", errDenied)
 		}

@@ -2,11 +2,10 @@ package api
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/auth"
 )
 
 // loadTLS returns nil for plain HTTP.
@@ -34,23 +33,9 @@ func loadTLS(cfg *config.TLS) (*tls.Config, error) {
 	// why. Probes need none.
 	loaded.ClientAuth = tls.VerifyClientCertIfGiven
 
-	if loaded.ClientCAs, err = loadCAs(cfg.CACert); err != nil {
+	if loaded.ClientCAs, err = auth.LoadCAs(cfg.CACert); err != nil {
 		return nil, fmt.Errorf("http.tls.cacert: %w", err)
 	}
 
 	return loaded, nil
-}
-
-func loadCAs(path string) (*x509.CertPool, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no certificate", path)
-	}
-
-	return pool, nil
 }

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -45,17 +44,10 @@ func ldapTLS(cfg config.LDAP) (*tls.Config, error) {
 		return security, nil
 	}
 
-	data, err := os.ReadFile(cfg.CACert)
-	if err != nil {
-		return nil, err
-	}
+	var err error
+	security.RootCAs, err = LoadCAs(cfg.CACert)
 
-	security.RootCAs = x509.NewCertPool()
-	if !security.RootCAs.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no certificate", cfg.CACert)
-	}
-
-	return security, nil
+	return security, err
 }
 
 // readBind reads a file of bindDN and bindPassword, JSON or YAML. "" is no file.

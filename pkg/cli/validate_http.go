@@ -2,11 +2,11 @@ package cli
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/url"
-	"os"
 	"strconv"
+
+	"zotregistry.io/zot/pkg/auth"
 )
 
 func (c *check) http() {
@@ -96,7 +96,7 @@ func (c *check) pemFile(path, file, what string) bool {
 }
 
 func holdsCertificates(file string) bool {
-	data, err := os.ReadFile(file)
+	_, err := auth.LoadCAs(file)
 
-	return err == nil && x509.NewCertPool().AppendCertsFromPEM(data)
+	return err == nil
 }
