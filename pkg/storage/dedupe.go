@@ -16,7 +16,7 @@ func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up
 	defer s.pin(r, dgst)()
 
 	if s.remote { // its conditions settle what comes together
-		return s.announce(ctx, r, dgst, func() (string, error) { return s.settleRemote(ctx, r, dgst, up) })
+		return s.placeRemote(ctx, r, dgst, up)
 	}
 
 	unlock := s.placing.lock(dgst)
@@ -61,8 +61,25 @@ func (s *Store) settleBytes(ctx context.Context, r *repository, dgst digest.Dige
 	return s.arrived(ctx, dgst, key, session.epoch)
 }
 
-// settleRemote does so in a bucket, which finds equal bytes by itself. What the cache
-// knows saves sending them there. What is damaged is replaced where it is.
+// placeRemote does so in a bucket. Each announcement is an object of its own, so what is there
+// is not announced again.
+func (s *Store) placeRemote(ctx context.Context, r *repository, dgst digest.Digest, up *session) error {
+	named, err := s.isNamed(ctx, r, dgst, up.up.Size(), up.body)
+	if err != nil {
+		return err
+	}
+
+	if named {
+		s.remember(ctx, dgst, BlobKey(r.name, dgst))
+
+		return up.up.Abort(ctx)
+	}
+
+	return s.announce(ctx, r, dgst, func() (string, error) { return s.settleRemote(ctx, r, dgst, up) })
+}
+
+// settleRemote brings the bytes to their key in a bucket, which finds equal bytes by itself.
+// What the cache knows saves sending them there. What is damaged is replaced where it is.
 func (s *Store) settleRemote(
 	ctx context.Context, r *repository, dgst digest.Digest, session *session,
 ) (placed string, err error) {
@@ -266,9 +283,7 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 
 	return s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
 		if s.remote {
-			return s.announce(ctx, r, dgst, func() (string, error) {
-				return s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst))
-			})
+			return s.mountRemote(ctx, r, dgst, source)
 		}
 
 		defer s.pin(r, dgst)()
@@ -278,6 +293,17 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 		}
 
 		return s.show(ctx, r, dgst, who)
+	})
+}
+
+func (s *Store) mountRemote(ctx context.Context, r *repository, dgst digest.Digest, source Info) error {
+	named, err := s.isNamed(ctx, r, dgst, source.Size, nil)
+	if named || err != nil {
+		return err
+	}
+
+	return s.announce(ctx, r, dgst, func() (string, error) {
+		return s.mountBytes(ctx, dgst, source, BlobKey(r.name, dgst))
 	})
 }
 

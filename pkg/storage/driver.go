@@ -262,9 +262,12 @@ type Member struct {
 	Digest digest.Digest
 	Key    string        // to Delete it
 	Seq    uint64        // its number
+	Own    bool          // it has the bytes of the blob in it
 	Size   int64         // bytes of the blob that go with it; 0 if others may share them
 	Age    time.Duration // by the clock of the server
 }
+
+func (m Member) place() string { return placeOf(BlobKey(m.Repo, m.Digest), m.Key) }
 
 // Freed is what has gone.
 type Freed struct {

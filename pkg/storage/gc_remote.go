@@ -17,7 +17,8 @@ import (
 //  1. Of each repository (collectRepo): what was condemned long ago, and is so still, is
 //     swept, by a record (sweepDue). What it needs is noted.
 //  2. One listing of all memberships. One whose number is below that of a sweep is removed;
-//     what else its repository does not need is condemned, by a record (decide).
+//     what else its repository does not need is condemned, by a record (decide). Of several for
+//     what it needs all but one are dropped, by a record (thin).
 //  3. Bytes that have no membership any more are freed (Collector).
 //  4. What uploads and broken writes have left is removed.
 
@@ -40,11 +41,13 @@ func (s *Store) collectBucket(ctx context.Context, needed *needs) (Collected, er
 
 	needed.seal()
 
-	run := &bucketRun{store: s, collector: collector, needed: needed}
+	run := &bucketRun{store: s, collector: collector, needed: needed, surplus: map[string]time.Time{}}
 	freed, err := collector.Members(ctx, func(member Member) error { return run.judge(ctx, member) }, needed.hasDigest)
 	run.free(freed)
+	run.closeGroup()
 
 	err = errors.Join(err, run.decideAll(ctx), run.dropMarks(ctx))
+	s.surplus = run.surplus
 
 	uploads, tidied := collector.Tidy(ctx)
 	run.done.Uploads += uploads
@@ -82,7 +85,9 @@ type bucketRun struct {
 	collector Collector
 	needed    *needs
 
-	candidates []Member // not needed, as far as is known
+	group      []Member // the newest ones that were listed, of one repository and digest
+	candidates []Member // not needed, as far as is known, or not alone
+	surplus    map[string]time.Time
 	done       Collected
 	failed     []error
 }
@@ -92,17 +97,28 @@ func (run *bucketRun) free(freed Freed) {
 	run.done.Bytes += freed.Bytes
 }
 
-// judge takes one membership of the listing.
+// judge takes one membership of the listing. Those of one repository and digest come together.
 func (run *bucketRun) judge(ctx context.Context, member Member) error {
-	if run.needed.has(member.Repo, member.Digest) {
-		return nil
+	if n := len(run.group); n > 0 && (run.group[n-1].Repo != member.Repo || run.group[n-1].Digest != member.Digest) {
+		run.closeGroup()
 	}
 
-	if run.candidates = append(run.candidates, member); len(run.candidates) < maxCandidates {
+	run.group = append(run.group, member)
+
+	if len(run.candidates) < maxCandidates {
 		return nil
 	}
 
 	return run.decideAll(ctx)
+}
+
+// closeGroup keeps those of a group that may go. One that is needed, and alone, may not.
+func (run *bucketRun) closeGroup() {
+	if n := len(run.group); n > 1 || n == 1 && !run.needed.has(run.group[0].Repo, run.group[0].Digest) {
+		run.candidates = append(run.candidates, run.group...)
+	}
+
+	run.group = run.group[:0]
 }
 
 // decideAll decides on all candidates. A repository that cannot be looked at keeps its own,
@@ -127,8 +143,8 @@ func (run *bucketRun) decideAll(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// decide removes the memberships of r that do not count, and condemns what it does not
-// need.
+// decide removes the memberships of r that do not count, thins out the others, and condemns
+// what it does not need.
 func (run *bucketRun) decide(ctx context.Context, r *repository, members []Member) error {
 	s := run.store
 
@@ -139,14 +155,16 @@ func (run *bucketRun) decide(ctx context.Context, r *repository, members []Membe
 	var (
 		dead     []Member
 		condemns []digest.Digest
+		needed   = map[digest.Digest][]Member{}
 		st       = r.visible.Load()
 	)
 
 	for _, member := range members {
 		switch {
-		case !st.counted(member.Digest)(placeOf(BlobKey(r.name, member.Digest), member.Key), member.Seq):
+		case !st.counted(member.Digest)(member.place(), member.Seq):
 			dead = append(dead, member)
 		case st.needs(member.Digest):
+			needed[member.Digest] = append(needed[member.Digest], member)
 		case st.isCondemned(member.Digest), member.Age < s.youth(st):
 			run.done.Kept++
 		default:
@@ -160,7 +178,7 @@ func (run *bucketRun) decide(ctx context.Context, r *repository, members []Membe
 		return err
 	}
 
-	return errors.Join(run.remove(ctx, dead), s.relist(ctx, r))
+	return errors.Join(run.remove(ctx, dead), run.thin(ctx, r, needed), s.relist(ctx, r))
 }
 
 // youth is up to which age memberships are not worth looking at: a manifest may be about to

@@ -12,9 +12,10 @@ import (
 type needs struct {
 	seed   maphash.Seed
 	hashes []uint64
+	looked map[RepoName]uint64 // the number of the state that was looked at
 }
 
-func newNeeds() *needs { return &needs{seed: maphash.MakeSeed()} }
+func newNeeds() *needs { return &needs{seed: maphash.MakeSeed(), looked: map[RepoName]uint64{}} }
 
 func (n *needs) hash(repo RepoName, dgst digest.Digest) uint64 {
 	var h maphash.Hash
@@ -29,6 +30,8 @@ func (n *needs) hash(repo RepoName, dgst digest.Digest) uint64 {
 
 // add notes all that a state needs.
 func (n *needs) add(repo RepoName, st *state) {
+	n.looked[repo] = st.seq
+
 	note := func(dgst digest.Digest) bool {
 		n.hashes = append(n.hashes, n.hash(repo, dgst), n.hash("", dgst))
 

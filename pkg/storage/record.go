@@ -33,6 +33,7 @@ const (
 	OpCondemn        OpKind = "condemn"       // Digest: to be swept, unless somebody needs it (docs/s3-format.md, "Deleting")
 	OpRenew          OpKind = "renew"         // Digest: somebody needs it
 	OpSweep          OpKind = "sweep"         // Digest: what older records have counted on is gone
+	OpDropMembers    OpKind = "-members"      // Digest, Members: others hold the blob as well
 	OpForgetSweeps   OpKind = "forget-sweeps" // Seq: those up to this record were long ago
 	OpWas            OpKind = "was"           // Tag, Digest ("" = deleted), Time, Who: what has happened in the store that this was copied from
 	OpCopied         OpKind = "copied"        // Seq of the store whose id is Who: up to this record OpWas and others tell of it
@@ -52,8 +53,8 @@ type Op struct {
 	Time time.Time `json:"time,omitzero"`
 	Who  string    `json:"who,omitempty"`
 
-	// Members are the memberships of a bucket (Pool) that go with a deleted blob, by their
-	// places. Others stay: they were written meanwhile.
+	// Members are the memberships of a bucket (Pool) that go, by their places. Others stay:
+	// they are needed, or were written meanwhile.
 	Members []string `json:"members,omitempty"`
 
 	// Extra is what another program wrote into index.json beside the fields that
@@ -155,7 +156,7 @@ func (op Op) check() error {
 		ok = op.Tag != "" && op.Digest.Validate() == nil
 	case OpDeleteTag:
 		ok = op.Tag != ""
-	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex, OpForget, OpCondemn, OpRenew, OpSweep:
+	case OpDeleteManifest, OpHideBlob, OpShowBlob, OpAdoptIndex, OpForget, OpCondemn, OpRenew, OpSweep, OpDropMembers:
 		ok = op.Digest.Validate() == nil
 	case OpForgetSweeps:
 		ok = op.Seq > 0

@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -84,6 +86,55 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 	}
 
 	return unsettled(r, dgst)
+}
+
+// isNamed says whether a manifest of r names a blob whose size bytes are there. Then nothing
+// need be written to have r hold it: the answer is that of a look (H0). Where the caller has the
+// bytes, body, what is there is compared. What is wrong is marked, so that a push replaces it.
+func (s *Store) isNamed(ctx context.Context, r *repository, dgst digest.Digest, size int64, body []byte) (named bool, err error) {
+	err = s.renewed(ctx, r, dgst, func() error {
+		had, at, known := r.visible.Load().lookup(dgst)
+		if named = known && at != "" && had == size; !named {
+			return nil
+		}
+
+		named, err = s.hasBytes(ctx, placedKey(r.name, dgst, at), size, body)
+		if !named && err == nil {
+			s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "it is not what was pushed, or missing")
+		}
+
+		return err
+	})
+
+	return named, err
+}
+
+// hasBytes says whether size bytes that may be served are at a placed key; body, unless it is nil.
+// To read them alone is not enough: where nothing is a driver may find the blob elsewhere.
+func (s *Store) hasBytes(ctx context.Context, key string, size int64, body []byte) (bool, error) {
+	if s.durability.isDamaged(key) {
+		return false, nil
+	}
+
+	var (
+		info  Info
+		there []byte
+	)
+
+	looks := []func() error{
+		func() (err error) { info, err = s.driver.Stat(ctx, key); return err },
+		func() (err error) { there, err = readObject(ctx, s.driver, key, size); return err },
+	}
+	if body == nil {
+		looks = looks[:1]
+	}
+
+	err := s.each(len(looks), func(i int) error { return looks[i]() })
+	if isNotExist(err) || errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+
+	return info.Size == size && (body == nil || bytes.Equal(there, body)), err
 }
 
 // renew ends that a blob is condemned, if it is.

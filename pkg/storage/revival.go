@@ -38,6 +38,12 @@ func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest
 	slices.Sort(named)
 	back.unpin = s.pin(r, slices.Compact(named)...)
 
+	if _, err := back.stillBuried(r.visible.Load()); err != nil { // what GC forgot before the pin may be gone
+		back.unpin()
+
+		return nil, err
+	}
+
 	for i, b := range back.burials {
 		found := *b
 		found.Manifest = b.Manifest.clone() // a look finds places
@@ -123,23 +129,39 @@ func (s *Store) checkBuried(ctx context.Context, r *repository, st *state, m *Ma
 // ops brings the manifests back, unless one of them cannot be any more. One that was pushed
 // meanwhile is there.
 func (v *revival) ops(pending *state) ([]Op, error) {
+	buried, err := v.stillBuried(pending)
+	if err != nil {
+		return nil, err
+	}
+
 	var ops []Op
-
-	for _, b := range v.burials {
-		dgst := b.Manifest.Digest
-		if _, exists := pending.manifests.Get(dgst); exists {
-			continue
-		}
-
-		now, ok := pending.burials.Get(dgst)
-		if !ok || now.Seq != b.Seq {
-			return nil, errors.Join(errMoved, fmt.Errorf("%w: manifest %s", ErrForgotten, dgst))
-		}
-
+	for _, b := range buried {
 		ops = append(ops, Op{Kind: OpPutManifest, Manifest: b.Manifest})
 	}
 
 	return ops, v.recheck(pending)
+}
+
+// stillBuried returns the burials of manifests that do not exist in a state, which has them.
+//
+// Errors: ErrForgotten.
+func (v *revival) stillBuried(st *state) ([]*burial, error) {
+	var buried []*burial
+
+	for _, b := range v.burials {
+		dgst := b.Manifest.Digest
+		if _, exists := st.manifests.Get(dgst); exists {
+			continue
+		}
+
+		if now, ok := st.burials.Get(dgst); !ok || now.Seq != b.Seq {
+			return nil, errors.Join(errMoved, fmt.Errorf("%w: manifest %s", ErrForgotten, dgst))
+		}
+
+		buried = append(buried, b)
+	}
+
+	return buried, nil
 }
 
 // recheck says whether what was seen is still there: the manifests that exist, the children,

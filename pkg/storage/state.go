@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -202,6 +203,8 @@ func (s *state) apply(record Record, op Op) {
 	case OpSweep:
 		s.condemned.Delete(op.Digest)
 		s.swept.Set(op.Digest, swept{mark: mark{record.Seq, record.Time}})
+	case OpDropMembers:
+		s.dropMembers(op.Digest, record, op.Members)
 	case OpForgetSweeps:
 		s.forgetSweeps(op.Seq)
 	case OpAdoptIndex:
@@ -249,6 +252,7 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 
 	manifest.MediaType, manifest.ArtifactType = intern(manifest.MediaType), intern(manifest.ArtifactType)
 	manifest.Who = intern(manifest.Who)
+	manifest.Blobs, manifest.Manifests = s.placed(manifest.Blobs), s.placed(manifest.Manifests)
 	s.manifests.Set(manifest.Digest, manifest)
 	s.count(manifest, 1)
 
@@ -261,6 +265,27 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 	if manifest.Subject != "" {
 		s.referrers.Set(referrerPair{subject: manifest.Subject, manifest: manifest})
 	}
+}
+
+// placed is what a manifest names, at the places where others name it already: one counts for
+// all, so that GC knows which of several memberships are needed.
+func (s *state) placed(named []Ref) []Ref {
+	placed := named
+
+	for i, one := range named {
+		had, _ := s.refs.Get(one.Digest)
+		if had.at == "" || had.at == one.At {
+			continue
+		}
+
+		if &placed[0] == &named[0] { // the record is not ours to change
+			placed = slices.Clone(named)
+		}
+
+		placed[i].At = had.at
+	}
+
+	return placed
 }
 
 // names yields the manifest's own digest, and those of all that it names.
@@ -331,7 +356,7 @@ func (s *state) countRef(named Ref, n, indexes int) {
 	r.count += n
 	r.indexes += indexes
 	r.size = max(r.size, named.Size)
-	r.at = cmp.Or(named.At, r.at)
+	r.at = cmp.Or(r.at, named.At)
 
 	if r.count == 0 {
 		s.refs.Delete(named.Digest)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -22,7 +23,7 @@ type mark struct {
 type swept struct {
 	mark
 
-	Deleted uint64   `json:"deleted,omitempty"` // the record of the newest deletion since; 0 = none
+	Deleted uint64   `json:"deleted,omitempty"` // the newest record since that has dropped some; 0 = none
 	Members []string `json:"members,omitempty"` // their places
 }
 
@@ -61,7 +62,45 @@ func (s *state) counted(dgst digest.Digest) Counts {
 	return func(place string, seq uint64) bool { return seq >= gone.Seq && !slices.Contains(gone.Members, place) }
 }
 
-// dropMembers notes that a record has deleted memberships.
+// surplus returns those of the listed memberships of dgst that are not needed. One is: that at the
+// place where manifests say that the bytes are or, if they are shared, the newest. As long as it
+// is not there, none is surplus.
+func (s *state) surplus(dgst digest.Digest, listed []Member) []Member {
+	places, counts := s.placesOf(dgst), s.counted(dgst)
+	isNamed := func(m Member) bool { return slices.Contains(places, m.place()) }
+
+	counted := slices.DeleteFunc(slices.Clone(listed), func(m Member) bool { return !counts(m.place(), m.Seq) })
+
+	switch {
+	case len(places) == 0 || len(counted) < 2:
+		return nil
+	case slices.ContainsFunc(counted, isNamed):
+		return slices.DeleteFunc(counted, isNamed)
+	case slices.ContainsFunc(counted, func(m Member) bool { return m.Own }):
+		return nil
+	}
+
+	slices.SortFunc(counted, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Key, b.Key)) })
+
+	return counted[:len(counted)-1]
+}
+
+// placesOf is where manifests say that dgst is; nothing where none names it.
+func (s *state) placesOf(dgst digest.Digest) []string {
+	var places []string
+
+	if record, ok := s.manifests.Get(dgst); ok && record.At != "" {
+		places = append(places, record.At)
+	}
+
+	if named, ok := s.refs.Get(dgst); ok && named.at != "" {
+		places = append(places, named.at)
+	}
+
+	return places
+}
+
+// dropMembers notes that a record has dropped memberships.
 func (s *state) dropMembers(dgst digest.Digest, record Record, members []string) {
 	if len(members) == 0 {
 		return

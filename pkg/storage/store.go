@@ -52,7 +52,8 @@ type Store struct {
 	leases        *leases
 	pulls         *pulls
 	condemnations *condemnations
-	checking      sync.Mutex // one check, or scrub, at a time
+	surplus       map[string]time.Time // since when this process knows that memberships are, by keys
+	checking      sync.Mutex           // one check, or scrub, at a time
 	opened        time.Time
 
 	pace       pace

@@ -17,8 +17,9 @@
 // The state of R is the fold of its records: which manifests name D; whether D is
 // condemned (a condemn record says so; a renew record, a sweep record, and a manifest that
 // names D end it); swept, the number of D's newest sweep record, 0 if there is none; and
-// gone, the memberships that -blob records name since. A membership counts in a state if its
-// seq is at least swept there, and it is not gone. The current generation is the tombstone's.
+// gone, the memberships that -blob and -members records name since. A membership counts in a
+// state if its seq is at least swept there, and it is not gone. The current generation is the
+// tombstone's.
 //
 // # Upload of D to R
 //
@@ -65,6 +66,17 @@
 //	X2  Append -blob, which names what was listed, on the ETag of a state in which no
 //	    manifest names D.
 //	X3  DELETE what was listed.
+//
+// # Memberships that R does not need besides another
+//
+//	Y1  GET the head of R, LIST in/R/.
+//	Y2  Append -members, which names all of those that were listed and count but the newest,
+//	    on the ETag of a state in which a manifest names D, and in which there is no newer
+//	    sweep, -blob or -members of D than in that of Y1.
+//	Y3  DELETE what it names.
+//
+// Bytes that are in a membership are not modelled. There the one that is kept is that at the
+// place where manifests have them, and Y2 waits, so that nobody reads by an older place.
 //
 // # Deleting memberships of R
 //

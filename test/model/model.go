@@ -19,7 +19,8 @@ type Model struct {
 	// Twins says that processes 0 and 1 have the same role.
 	Twins bool
 
-	repoCount int // see repos
+	repoCount int  // see repos
+	removes   bool // a role is Remove
 
 	collected  map[uint64]bool // see collectable
 	collecting bool            // the same
@@ -45,6 +46,7 @@ const (
 	Ask         // HEADs D in Repo
 	Commit      // commits a manifest that names D, because somebody else uploaded it
 	Remove      // deletes D in Repo, for a client
+	Thin        // drops memberships of Repo that are not needed besides another
 	Delete      // a deleter of all repositories and the pool
 )
 
@@ -65,6 +67,7 @@ func (m *Model) Init() State {
 	m.repoCount = 0
 	for _, role := range m.Roles {
 		m.repoCount = max(m.repoCount, int(role.Repo)+1, int(role.From)+1)
+		m.removes = m.removes || role.Kind == Remove
 	}
 
 	var s State
@@ -93,6 +96,8 @@ func (m *Model) Next(s State, emit func(Step, State)) {
 		case Idle:
 		case Remove:
 			a.stepRemover()
+		case Thin:
+			a.stepThinner()
 		case Delete:
 			a.stepDeleter()
 		default:

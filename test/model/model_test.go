@@ -12,6 +12,8 @@ func uploader(commits Commits, lives uint8) Role {
 
 func remover(lives uint8) Role { return Role{Kind: Remove, Lives: lives} }
 
+func thinner(lives uint8) Role { return Role{Kind: Thin, Lives: lives} }
+
 func deleter(rounds uint8) Role { return Role{Kind: Delete, Lives: rounds} }
 
 var (
@@ -61,6 +63,10 @@ var short = []configuration{
 	{"upload, remove, leases", Model{Leases: true, Prompt: true, Roles: []Role{
 		uploader(Elsewhere, 1), remover(1), deleter(2),
 	}}},
+	{"upload twice, thin", Model{Prompt: true, Roles: []Role{uploader(Here, 2), thinner(1), deleter(2)}}},
+	{"2 uploads, thin, leases", Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
+		uploader(Here, 1), uploader(Here, 1), thinner(1), deleter(1),
+	}}},
 }
 
 // long is "make model".
@@ -94,6 +100,11 @@ var long = []configuration{
 	{"upload, commit, remove", Model{Roles: []Role{uploader(Nowhere, 1), committer, remover(1), deleter(2)}}},
 	{"upload, mount, remove", Model{Prompt: true, Roles: []Role{uploader(Here, 1), mounter, remover(2), deleter(2)}}},
 	{"upload, remove, leases", Model{Leases: true, Roles: []Role{uploader(Elsewhere, 1), remover(2), deleter(2)}}},
+	{"upload twice, thin twice, late requests", Model{Roles: []Role{uploader(Here, 2), thinner(2), deleter(2)}}},
+	{"2 uploads, thin, leases", Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
+		uploader(Elsewhere, 1), uploader(Elsewhere, 1), thinner(2), deleter(2),
+	}}},
+	{"upload twice, thin, remove", Model{Prompt: true, Roles: []Role{uploader(Here, 2), thinner(1), remover(1), deleter(1)}}},
 }
 
 // isLong says that there are minutes, and gigabytes.
@@ -131,6 +142,9 @@ var (
 	asked    = Model{Leases: true, Roles: []Role{uploader(Nowhere, 1), asker, deleter(3)}}
 	removed  = Model{Prompt: true, Roles: []Role{uploader(Nowhere, 1), committer, remover(1), deleter(2)}}
 	promised = Model{Prompt: true, Leases: true, Roles: []Role{uploader(Elsewhere, 1), remover(1), deleter(1)}}
+	thinned  = Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
+		uploader(Here, 1), uploader(Here, 1), thinner(1), deleter(2),
+	}}
 	deleters = Model{Leases: true, Prompt: true, Roles: []Role{uploader(Elsewhere, 1), deleter(2), deleter(2)}}
 )
 
@@ -167,6 +181,7 @@ func TestDepartures(t *testing.T) {
 		{"S5 deletes what a fresh LIST shows", Rules{FreshList: true}, one, "I1"},
 		{"X2 names nothing", Rules{NamesNothing: true}, removed, "I1"},
 		{"X2 goes by numbers", Rules{ByNumber: true, EarlyHead: true}, promised, "I2"},
+		{"Y2 keeps none", Rules{ThinsAll: true}, thinned, "I2"},
 		{"D2 stops at a condemned tombstone", Rules{NoTakeOver: true}, one, "I3"},
 		{"D2 does not condemn", Rules{NoCondemn: true}, one, "I1"},
 		{"no D4", Rules{NoSecondList: true}, one, "I1"},

@@ -16,7 +16,7 @@ func recordName(bit uint8) string {
 	case recRenew:
 		return "renew"
 	case recRemove:
-		return "-blob"
+		return "-blob or -members"
 	default:
 		return fmt.Sprintf("manifest %d", r-recManifest)
 	}
@@ -38,7 +38,7 @@ func (m *Model) who(proc int) string {
 		return ""
 	}
 
-	return fmt.Sprintf("%s%d", [...]string{"", "upload", "mount", "ask", "commit", "remove", "delete"}[m.Roles[proc].Kind], proc)
+	return fmt.Sprintf("%s%d", [...]string{"", "upload", "mount", "ask", "commit", "remove", "thin", "delete"}[m.Roles[proc].Kind], proc)
 }
 
 func (m *Model) bucket(s State) string {

@@ -50,8 +50,8 @@ func (a *actor) stepX2(p Proc, head *Head) {
 	}
 }
 
-// remove is what a -blob record that names memberships says. Who was told of one of them
-// has no promise any more.
+// remove is what a -blob or -members record says, which names memberships. Who was told of one of
+// them has no promise any more if a client has deleted the blob: no manifest names it then.
 func (m *Model) remove(n *State, r int, gone set) {
 	head := &n.Heads[r]
 
@@ -63,13 +63,13 @@ func (m *Model) remove(n *State, r int, gone set) {
 	}
 
 	for i, role := range m.Roles {
-		if int(role.Repo) == r && wroteOneOf(gone, i, n.Procs[i]) {
+		if int(role.Repo) == r && head.Refs == 0 && wroteOneOf(gone|head.Gone, i, n.Procs[i]) {
 			n.Procs[i].Lease = false
 		}
 	}
 }
 
-// isRemoved says whether a client has deleted the membership that a process wrote last.
+// isRemoved says whether a record has dropped the membership that a process wrote last.
 func (m *Model) isRemoved(n State, proc int) bool {
 	return wroteOneOf(n.Heads[m.Roles[proc].Repo].Gone, proc, n.Procs[proc])
 }

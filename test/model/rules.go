@@ -27,6 +27,9 @@ type Rules struct {
 	NamesNothing bool // X2 names no memberships: they count until X3
 	ByNumber     bool // X2 is a sweep: what was written by an older state does not count
 
+	// Deleter of memberships that are not needed.
+	ThinsAll bool // Y2 keeps none
+
 	// Deleter of memberships.
 	NoWait       bool // no S3
 	WaitFromSend bool // S3 is counted from when the condemn record was sent, not from when it was seen

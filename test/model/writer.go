@@ -316,9 +316,12 @@ func (a *actor) stepHead() {
 
 // grant is a positive answer: a lease.
 func (a *actor) grant(n *State, p *Proc) {
-	removed := a.isRemoved(*n, a.i) // by another client, before the answer: that is in order
+	removed := a.isRemoved(*n, a.i)
 
-	p.Lease, p.Covered = a.Leases && !removed, a.Leases
+	// A client may delete D before the answer. What was dropped for other reasons is held all the same.
+	deleted := removed && a.removes && !a.readable(*n, a.role.Repo)
+
+	p.Lease, p.Covered = a.Leases && !deleted, a.Leases
 	p.PC, p.Task, p.Gen, p.Saw = atCommit, commit, 0, false
 
 	if !removed && (a.role.Kind == Upload || a.role.Kind == Mount) {

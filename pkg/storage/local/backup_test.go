@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -175,9 +176,11 @@ func TestCopyInterrupted(t *testing.T) {
 
 	driver, cache := openDirectory(t)
 	ctx, stop := context.WithCancel(t.Context())
-	sent := 0
+
+	var sent atomic.Int32 // several are sent at once
+
 	dst := storagetest.OpenOn(t, beforeUpload{driver, func() {
-		if sent++; sent == 10 {
+		if sent.Add(1) == 10 {
 			stop()
 		}
 	}}, cache, storage.Options{Log: zerolog.Nop()})

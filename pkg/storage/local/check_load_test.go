@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +103,21 @@ func isMoved(err error) bool {
 	return errors.As(err, &missing)
 }
 
+// removeServedCache removes the cache of a process once that looks after it.
+func removeServedCache(dir string) error {
+	sealed := true
+	for end := time.Now().Add(10 * time.Second); sealed && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		_, err := os.Stat(filepath.Join(dir, "_cache-seal"))
+		sealed = !errors.Is(err, fs.ErrNotExist)
+	}
+
+	if sealed {
+		return errors.New("the seal of the cache is not broken")
+	}
+
+	return os.Remove(filepath.Join(dir, "cache.db"))
+}
+
 // A repository is mended while it is served, and so are others.
 func TestRepairWhileServing(t *testing.T) {
 	for name, harm := range map[string]struct {
@@ -112,7 +128,7 @@ func TestRepairWhileServing(t *testing.T) {
 		"oci-layout": {func(dir string) error { return os.Remove(filepath.Join(dir, "a", "oci-layout")) }, "layout"},
 		"checkpoint": {func(dir string) error { return overwrite(dir, "a/.zot/checkpoint-*", 0, 10) }, "checkpoint-damaged"},
 		"journal":    {func(dir string) error { return overwrite(dir, "a/.zot/journal-*", 1, 100) }, "journal-damaged"},
-		"cache.db":   {func(dir string) error { return os.Remove(filepath.Join(dir, "cache.db")) }, ""}, // the process notices by itself
+		"cache.db":   {removeServedCache, ""}, // the process notices by itself
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

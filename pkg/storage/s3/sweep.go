@@ -143,11 +143,11 @@ func (s *sweep) member(dgst digest.Digest, object stored) error {
 
 	name := strings.TrimPrefix(object.key, memberPrefix(dgst, repo))
 	member := storage.Member{
-		Repo: repo, Digest: dgst, Seq: memberSeq(name), Size: object.size, Age: s.now.Sub(object.modified),
+		Repo: repo, Digest: dgst, Seq: memberSeq(name), Own: isOwn(name), Size: object.size, Age: s.now.Sub(object.modified),
 	}
 	member.Key = blob{repo: repo, digest: dgst}.at(placeOfMember(name))
 
-	if !isOwn(name) {
+	if !member.Own {
 		member.Size = 0
 	}
 
