@@ -70,9 +70,13 @@ func TestBucket(t *testing.T) {
 
 	s.awaitCollected(t, held)
 
-	needed, members := heldIn(t, bucket)
-	t.Logf("%d blobs of repositories are needed, with %d memberships", len(needed), members)
+	await(t, "each is held once", func() error {
+		if held, members := heldIn(t, bucket); members != len(held) {
+			return fmt.Errorf("%d blobs of repositories have %d memberships", len(held), members)
+		}
 
+		return nil
+	})
 	must(t, s.fleet.DeleteAll(t.Context()))
 	s.awaitCollected(t, held)
 	await(t, "the bytes of all that was deleted are freed", func() error { return noBytes(t, bucket) })
