@@ -157,7 +157,9 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 	}
 
 	size, at, known := st.lookup(dgst)
-	if info := (Info{Key: placedKey(r.name, dgst, at), Size: size}); known && at != "" {
+	if known && at != "" {
+		info := Info{Key: placedKey(r.name, dgst, at), Size: size}
+
 		return info, s.checkSize(ctx, r, st, dgst, info)
 	}
 

@@ -39,10 +39,10 @@ func renameFile(from, to string) error {
 	}
 }
 
-// statFile is stat(2).
-func statFile(path string, stat *unix.Stat_t) error {
+// statFile is fstatat(2).
+func statFile(dir int, path string, stat *unix.Stat_t) error {
 	for {
-		if err := unix.Stat(path, stat); !errors.Is(err, unix.EINTR) {
+		if err := unix.Fstatat(dir, path, stat, 0); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -152,7 +152,7 @@ type identity struct {
 func identify(path string) (identity, error) {
 	var stat unix.Stat_t
 
-	switch err := statFile(path, &stat); {
+	switch err := statFile(unix.AT_FDCWD, path, &stat); {
 	case gone(err):
 		return identity{}, nil
 	case err != nil:

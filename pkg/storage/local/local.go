@@ -63,6 +63,7 @@ type Root struct {
 
 	lock  *os.File
 	flush *flusher
+	dir   int           // the open directory, so that a path to a file in it is short
 	temps atomic.Uint64 // temporary files made so far
 }
 
@@ -110,6 +111,8 @@ func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 	if r.flush, err = newFlusher(r.path, r.log); err != nil {
 		return err
 	}
+
+	r.dir = int(r.flush.dir.Fd())
 
 	// The directory is locked, too: a lock file can be deleted.
 	if err := waitLock(ctx, r.flush.dir, lockWait, r.log); err != nil {
@@ -166,9 +169,18 @@ func (r *Root) SyncAlways(context.Context) error { return r.flush.sync() }
 
 // file returns the path of a key.
 func (r *Root) file(key string) (string, error) {
-	if !fs.ValidPath(key) || key == "." || strings.ContainsRune(key, 0) {
-		return "", fmt.Errorf("key %q: %w", key, fs.ErrInvalid)
+	if err := checkKey(key); err != nil {
+		return "", err
 	}
 
 	return r.path + "/" + key, nil
+}
+
+// checkKey says whether a key can be a path below the root.
+func checkKey(key string) error {
+	if !fs.ValidPath(key) || key == "." || strings.ContainsRune(key, 0) {
+		return fmt.Errorf("key %q: %w", key, fs.ErrInvalid)
+	}
+
+	return nil
 }

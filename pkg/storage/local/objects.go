@@ -17,14 +17,13 @@ import (
 
 // Stat looks at the file of a key. Directories are no objects.
 func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
-	path, err := r.file(key)
-	if err != nil {
+	if err := checkKey(key); err != nil {
 		return storage.Info{}, err
 	}
 
 	var stat unix.Stat_t // of os.Stat half the time would go to what nobody asks for here
 
-	if err := statFile(path, &stat); err != nil {
+	if err := statFile(r.dir, key, &stat); err != nil {
 		return storage.Info{}, keyError("stat", key, err)
 	}
 
