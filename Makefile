@@ -17,6 +17,7 @@ ORAS_VERSION         := v1.3.6
 DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION    := v1.8.0
 DYNALITE_VERSION     := 4.0.0
+BENCHSTAT_VERSION    := v0.0.0-20260908200009-22c9c6c9d4da
 
 # The packages whose tests talk to the servers of others.
 REMOTE_PACKAGES := ./internal/... ./pkg/auth ./pkg/storage/s3/... ./pkg/storage/cache/... ./pkg/cli/... ./cmd/zb
@@ -184,6 +185,19 @@ bench-scale: build ## repositories of up to 100,000 manifests and 1,000,000 tags
 	@$(SUITE) bench-scale $(BENCH) -scale
 	@$(SUITE) bench-start $(BENCH) -start
 
+.PHONY: bench-beside
+bench-beside: build ## small pulls beside a push of 1 GiB at 100 MiB a second
+	@$(SUITE) bench-beside $(BENCH) -beside
+
+# The commit to compare with, how often, and of which packages.
+BASE   ?= HEAD~1
+ROUNDS ?= 6
+PARTS  ?= ./pkg/api ./pkg/access
+
+.PHONY: bench-parts
+bench-parts: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## the Go benchmarks of the hot paths, beside those of BASE=HEAD~1
+	@GO=$(GO) $(SUITE) bench-parts test/parts.sh $< $(BASE) $(ROUNDS) $(PARTS)
+
 .PHONY: bench-gc
 bench-gc: build ## what a run of GC over 200,000 blobs costs; GC_BENCH=-idle without load
 	@$(SUITE) bench-gc $(BENCH) -gc $(GC_BENCH)
@@ -224,6 +238,9 @@ $(TOOLS)/regctl-$(REGCTL_VERSION):
 
 $(TOOLS)/oras-$(ORAS_VERSION):
 	$(call install,oras.land/oras/cmd/oras,$(ORAS_VERSION))
+
+$(TOOLS)/benchstat-$(BENCHSTAT_VERSION):
+	$(call install,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION))
 
 $(TOOLS)/registry-$(DISTRIBUTION_VERSION):
 	$(call install,github.com/distribution/distribution/v3/cmd/registry,$(DISTRIBUTION_VERSION))

@@ -31,6 +31,8 @@ type options struct {
 	start bool // measure the start of a large store
 	many  int  // repositories of it
 
+	beside bool // measure small pulls beside large pushes
+
 	gc           bool // measure what a run of GC costs
 	idle         bool // of GC: nobody pushes or pulls meanwhile
 	repositories int  // in the store that is collected
@@ -54,6 +56,7 @@ func main() {
 	flag.BoolVar(&o.scale, "scale", false, "small and large repositories")
 	flag.BoolVar(&o.start, "start", false, "the start of a large store")
 	flag.IntVar(&o.many, "many", 100_000, "with -start: repositories of 10 manifests each")
+	flag.BoolVar(&o.beside, "beside", false, "small pulls while a large blob is pushed")
 	flag.BoolVar(&o.gc, "gc", false, "what a run of GC costs")
 	flag.BoolVar(&o.idle, "idle", false, "with -gc: nobody pushes or pulls meanwhile")
 	flag.IntVar(&o.repositories, "repositories", 2000, "with -gc: repositories of 100 blobs each")
@@ -75,6 +78,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	switch {
 	case o.bareAddr != "":
 		return serveBare(ctx, o.bareAddr, o.bareDir, o.bareSync)
+	case o.beside:
+		return benchBeside(ctx, o, out)
 	case o.gc:
 		return benchGC(ctx, o, out)
 	case o.scale:
