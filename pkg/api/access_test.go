@@ -39,6 +39,9 @@ var wanted = map[endpoint]map[string]string{
 	endpointTagHistory: {"GET": "read", "HEAD": "read"},
 	endpointRepository: {"DELETE": "admin"},
 	endpointAPIKeys:    {"GET": "login", "HEAD": "login", "POST": "login", "DELETE": "login"},
+	endpointLogin:      {"GET": "-"},
+	endpointCallback:   {"GET": "-"},
+	endpointLogout:     {"POST": "-"},
 	endpointLive:       {"GET": "-", "HEAD": "-"},
 	endpointReady:      {"GET": "-", "HEAD": "-"},
 	endpointStarted:    {"GET": "-", "HEAD": "-"},
@@ -49,7 +52,7 @@ var allMethods = []string{
 }
 
 func TestEveryRouteHasARule(t *testing.T) {
-	routes := newRoutes(absent{}, nil, urls{}, nil)
+	routes := newRoutes(absent{}, nil, nil, urls{}, nil)
 
 	for e := endpointBase; e <= endpointStarted; e++ {
 		if len(routes[e]) == 0 || len(routes[e]) != len(wanted[e]) {
@@ -117,7 +120,7 @@ func basic(user, password string) string {
 func allWays(t *testing.T) []way {
 	t.Helper()
 
-	return []way{byPassword(t), byToken(t), byCertificate(t), byAPIKey(t)}
+	return []way{byPassword(t), byToken(t), byCertificate(t), byAPIKey(t), bySession(t)}
 }
 
 func byPassword(t *testing.T) way {
@@ -290,7 +293,7 @@ func pathTo(e endpoint, repo string, blob, manifest digest.Digest) string {
 	}
 
 	target := target{endpoint: e, repo: storage.RepoName(repo), upload: "0b2e9f7e-4d0f-4e5c-9d3a-6a6f1d1c7a11"}
-	target.ref.Tag, target.digest = marker, blob
+	target.ref.Tag, target.digest, target.provider = marker, blob, "idp"
 
 	if e == endpointReferrers {
 		target.digest = manifest

@@ -32,10 +32,10 @@ type madeKey struct {
 	Scopes              []string
 }
 
-func (c *client) makeKey(body, credentials string) madeKey {
+func (c *client) makeKey(body string, credentials ...string) madeKey {
 	c.t.Helper()
 
-	a := c.send(http.MethodPost, apiKeys, body, credentials).expect(c.t, http.StatusCreated)
+	a := c.send(http.MethodPost, apiKeys, body, credentials...).expect(c.t, http.StatusCreated)
 	equal(c.t, a.Header.Get("Cache-Control"), "no-store", "Cache-Control")
 
 	var made madeKey

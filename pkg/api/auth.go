@@ -3,19 +3,20 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	"zotregistry.io/zot/pkg/auth"
 )
 
 // authenticate finds out who sent a request, and lets in those who may do anything at all.
-// Probes have no user.
+// Probes have no user, nor has who is about to log in.
 //
 // Errors: auth.ErrUnauthorized, with the challenges set; auth.ErrUnavailable,
-// *auth.TooManyError.
+// auth.ErrCrossOrigin, *auth.TooManyError.
 func (s *Server) authenticate(w *response, r *request) error {
 	r.rules = s.access.Load()
 
-	if !s.auth.Any() || r.endpoint.health() {
+	if !s.auth.Any() || r.endpoint.health() || r.endpoint.login() {
 		return nil
 	}
 
@@ -36,6 +37,10 @@ func (s *Server) authenticate(w *response, r *request) error {
 
 	if errors.Is(err, auth.ErrUnauthorized) {
 		s.challenge(w, r, err)
+	}
+
+	if errors.Is(err, auth.ErrSession) { // next time the browser comes without
+		http.SetCookie(w, s.auth.OpenID().Forget())
 	}
 
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -25,6 +26,9 @@ const (
 	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
 	endpointRepository                 // /v2/<repo>/_oci/repository
 	endpointAPIKeys                    // /zot/auth/apikey
+	endpointLogin                      // /zot/auth/login
+	endpointCallback                   // /zot/auth/callback/<provider>
+	endpointLogout                     // /zot/auth/logout
 	endpointLive                       // /livez
 	endpointReady                      // /readyz
 	endpointStarted                    // /startupz
@@ -34,6 +38,10 @@ const (
 // a line in the log.
 func (e endpoint) health() bool { return e >= endpointLive }
 
+// login says whether the endpoint is where users log in and out. Whatever credentials come
+// there, nobody looks at them.
+func (e endpoint) login() bool { return e >= endpointLogin && e <= endpointLogout }
+
 // target is what a request's path names.
 type target struct {
 	endpoint endpoint
@@ -41,6 +49,7 @@ type target struct {
 	ref      storage.Reference // endpointManifest, endpointTagHistory
 	digest   digest.Digest     // endpointBlob, endpointReferrers
 	upload   string            // endpointUpload
+	provider string            // endpointCallback
 }
 
 // fixed are the paths without a repository.
@@ -50,6 +59,8 @@ var fixed = map[string]endpoint{
 	"/v2/_catalog":          endpointCatalog,
 	"/v2/_oci/ext/discover": endpointExtension,
 	"/zot/auth/apikey":      endpointAPIKeys,
+	"/zot/auth/login":       endpointLogin,
+	"/zot/auth/logout":      endpointLogout,
 	"/livez":                endpointLive,
 	"/readyz":               endpointReady,
 	"/startupz":             endpointStarted,
@@ -63,6 +74,10 @@ var fixed = map[string]endpoint{
 func parseTarget(path string) (target, error) {
 	if e, ok := fixed[path]; ok {
 		return target{endpoint: e}, nil
+	}
+
+	if provider, ok := strings.CutPrefix(path, auth.CallbackPath); ok && provider != "" {
+		return target{endpoint: endpointCallback, provider: provider}, nil
 	}
 
 	rest, ok := strings.CutPrefix(path, "/v2/")

@@ -118,6 +118,8 @@ func pathOf(t target) string {
 		return repo + "/_oci/tag-history/" + string(t.ref.Tag)
 	case endpointRepository:
 		return repo + "/_oci/repository"
+	case endpointCallback:
+		return "/zot/auth/callback/" + t.provider
 	}
 
 	return ""

@@ -13,9 +13,12 @@ import (
 
 // newRoutes says which handler answers which method of which endpoint, and what a user needs
 // for it.
-func newRoutes(registry Registry, keys *auth.Keys, urls urls, draining func() bool) map[endpoint]methods {
+func newRoutes(
+	registry Registry, keys *auth.Keys, openID *auth.OpenID, urls urls, draining func() bool,
+) map[endpoint]methods {
 	blobs := blobHandlers{blobs: registry}
 	apiKeys := keyHandler{keys: keys}
+	logins := loginHandler{openID: openID}
 	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls}
 	manifests := manifestHandlers{
 		manifests: registry, urls: urls, memory: semaphore.NewWeighted(manifestMemory),
@@ -44,6 +47,9 @@ func newRoutes(registry Registry, keys *auth.Keys, urls urls, draining func() bo
 		},
 		endpointRepository: {http.MethodDelete: {needsAdmin, repositoryHandler{repos: registry}.delete}},
 		endpointAPIKeys:    apiKeys.methods(),
+		endpointLogin:      logins.only(http.MethodGet, logins.begin),
+		endpointCallback:   logins.only(http.MethodGet, logins.finish),
+		endpointLogout:     logins.only(http.MethodPost, logins.end),
 		endpointLive:       get(needsNothing, alive),
 		endpointStarted:    get(needsNothing, alive),
 		endpointReady:      get(needsNothing, ready(draining)),

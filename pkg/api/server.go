@@ -58,8 +58,8 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, er
 		return nil, err
 	}
 
-	s.routes = newRoutes(registry, s.auth.Keys(), newURLs(cfg.ExternalURL), s.draining.Load)
-	s.hidden = newRoutes(absent{}, nil, newURLs(cfg.ExternalURL), s.draining.Load)
+	s.routes = newRoutes(registry, s.auth.Keys(), s.auth.OpenID(), newURLs(cfg.ExternalURL), s.draining.Load)
+	s.hidden = newRoutes(absent{}, nil, nil, newURLs(cfg.ExternalURL), s.draining.Load)
 
 	rules, err := access.New(cfg.AccessControl, s.auth.Any())
 	if err != nil {

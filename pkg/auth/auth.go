@@ -1,6 +1,6 @@
 // Package auth finds out who sends a request. Read this file first: a User is who that
-// may be, a Way is one way to say so (basic.go, bearer.go, mtls.go), and Ways are those
-// that are configured.
+// may be, a Way is one way to say so (basic.go, bearer.go, mtls.go, openid.go), and Ways are
+// those that are configured.
 //
 // What a user may do is no matter of this package; what a token lets its bearer do is
 // (scope.go).
@@ -51,21 +51,23 @@ type Way interface {
 	User(r *http.Request) (User, error)
 
 	// Challenge is what WWW-Authenticate asks of a client (RFC 9110, 11.6.1) that was
-	// refused, and what a token would have to allow for its request.
+	// refused, and what a token would have to allow for its request; "" = nothing.
 	Challenge(why error, needs Access) string
 }
 
 // Ways are those that are configured. Close closes their connections.
 type Ways struct {
-	ways []Way
-	keys *Keys // nil = there are none
+	ways   []Way
+	keys   *Keys   // nil = there are none
+	openID *OpenID // nil = browsers do not log in
 }
 
-// Open reads the files that cfg names, and connects to nothing. API keys are in notes.
+// Open reads the files that cfg names, and connects to nothing. API keys and sessions are in
+// notes.
 func Open(cfg config.HTTP, notes Notes) (*Ways, error) {
 	all := &Ways{}
 
-	if cfg.Auth.APIKey {
+	if cfg.Auth.APIKey || cfg.Auth.OpenID != nil { // what else would programs send
 		all.keys = openKeys(notes)
 	}
 
@@ -85,6 +87,14 @@ func Open(cfg config.HTTP, notes Notes) (*Ways, error) {
 
 	if passwords != nil {
 		all.ways = append(all.ways, passwords)
+	}
+
+	if cfg.Auth.OpenID != nil {
+		if all.openID, err = openOpenID(cfg, notes); err != nil {
+			return nil, err
+		}
+
+		all.ways = append(all.ways, all.openID)
 	}
 
 	certificates, err := openMTLS(cfg)
@@ -123,6 +133,9 @@ func (w *Ways) User(r *http.Request) (User, error) {
 // Keys are the API keys of users, nil if there are none.
 func (w *Ways) Keys() *Keys { return w.keys }
 
+// OpenID is how browsers log in, nil if they do not.
+func (w *Ways) OpenID() *OpenID { return w.openID }
+
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }
 
@@ -144,7 +157,9 @@ func (w *Ways) Close() error {
 func (w *Ways) Challenges(why error, needs Access) []string {
 	var all []string
 	for _, way := range w.ways {
-		all = append(all, way.Challenge(why, needs))
+		if challenge := way.Challenge(why, needs); challenge != "" {
+			all = append(all, challenge)
+		}
 	}
 
 	return all

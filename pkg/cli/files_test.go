@@ -67,14 +67,16 @@ func mustMakeFiles(t *testing.T) {
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
 
 	for name, content := range map[string][]byte{
-		"server.crt": certPEM,
-		"token.crt":  certPEM,
-		"ca.crt":     caPEM,
-		"alice.crt":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: alice.Certificate[0]}),
-		"alice.key":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: aliceKey}),
-		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
-		"ldap.json":  []byte(`{"bindDN": "cn=zot,dc=example,dc=com", "bindPassword": "secret"}`),
-		"htpasswd":   append([]byte("alice:"), append(hash, '\n')...),
+		"server.crt":        certPEM,
+		"token.crt":         certPEM,
+		"ca.crt":            caPEM,
+		"alice.crt":         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: alice.Certificate[0]}),
+		"alice.key":         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: aliceKey}),
+		"server.key":        pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
+		"ldap.json":         []byte(`{"bindDN": "cn=zot,dc=example,dc=com", "bindPassword": "secret"}`),
+		"openid.json":       []byte(`{"clientid": "zot", "clientsecret": "secret"}`),
+		"session-keys.json": []byte(`{"hashKey": "0123456789abcdef0123456789abcdef"}`),
+		"htpasswd":          append([]byte("alice:"), append(hash, '\n')...),
 	} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)

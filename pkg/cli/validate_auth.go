@@ -27,11 +27,6 @@ func (c *check) auth() {
 	c.sessions()
 }
 
-// refuseAuth refuses a way to authenticate that is not built yet.
-func (c *check) refuseAuth(path string) {
-	c.refuse(path, "remove it, and use http.auth.htpasswd")
-}
-
 func (c *check) htpasswd(htpasswd *config.HTPasswd) {
 	if htpasswd == nil {
 		return
@@ -100,26 +95,6 @@ func (c *check) needed(path, value, remedy string) bool {
 	return value != ""
 }
 
-func (c *check) openID(openID *config.OpenID) {
-	if openID == nil {
-		return
-	}
-
-	for _, name := range sortedNames(openID.Providers) {
-		provider := openID.Providers[name]
-		at := "http.auth.openid.providers[" + name + "]"
-
-		c.secret(at+".credentialsFile", provider.CredentialsFile)
-		c.secret(at+".keypath", provider.KeyPath)
-
-		if provider.CredentialsFile == "" && provider.ClientID == "" {
-			c.wrong(at+".clientid", "is missing", "give clientid and clientsecret, or a credentialsFile")
-		}
-	}
-
-	c.refuseAuth("http.auth.openid")
-}
-
 func (c *check) mtls(mtls *config.MTLS) {
 	if mtls == nil {
 		return
@@ -144,24 +119,6 @@ func (c *check) mtls(mtls *config.MTLS) {
 	c.notNegative("http.auth.mtls.uriSanIndex", mtls.URISANIndex)
 	c.notNegative("http.auth.mtls.dnsSanIndex", mtls.DNSSANIndex)
 	c.notNegative("http.auth.mtls.emailSanIndex", mtls.EmailSANIndex)
-}
-
-// sessions are of browsers that logged in, which none can yet: to go on without
-// them is safe.
-func (c *check) sessions() {
-	ways := c.cfg.HTTP.Auth
-
-	c.secret("http.auth.sessionKeysFile", ways.SessionKeysFile)
-
-	if ways.SessionDriver != nil {
-		c.oneOf("http.auth.sessionDriver.name", ways.SessionDriver.Name(), "local", "redis")
-	}
-
-	for _, key := range []string{"sessionKeysFile", "sessionDriver", "secureSession"} {
-		if c.set["http.auth."+key] {
-			c.ignored("http.auth." + key)
-		}
-	}
 }
 
 // authenticates says whether clients can say who they are in any way.

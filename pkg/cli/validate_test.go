@@ -69,6 +69,11 @@ func ldap(keys string) string {
 	return `"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c", ` + keys + `}}}`
 }
 
+// openID is the section of a server whose users log in at a provider.
+func openID(provider string) string {
+	return `"http": {"externalUrl": "https://z", "auth": {"openid": {"providers": {` + provider + `}}}}`
+}
+
 // mtls is the section of a server that takes client certificates.
 func mtls(keys string) string {
 	return `"http": {"tls": {"cert": "server.crt", "key": "server.key", "cacert": "server.crt"}, "auth": {"mtls": {` + keys + `}}}`
@@ -227,7 +232,20 @@ var rows = []struct{ section, path, text string }{
 	{mtls(`"identityAttributes": []`), "http.auth.mtls.identityAttributes", "is empty"},
 	{mtls(`"uriSanPattern": "("`), "http.auth.mtls.uriSanPattern", "does not compile"},
 	{mtls(`"uriSanIndex": -1`), "http.auth.mtls.uriSanIndex", "negative"},
-	{`"http": {"auth": {"openid": {"providers": {"GitHub": {"clientid": "a"}}}}}`, "http.auth.openid", "not built yet"},
+	{openID(`"GitHub": {"clientid": "a"}`), "http.auth.openid.providers[GitHub]", "not built yet"},
+	{openID(`"a": {"clientid": "a", "issuer": "https://a", "keypath": "htpasswd"}`), "http.auth.openid.providers[a].keypath", "not built yet"},
+	{openID(`"a": {"issuer": "https://a"}`), "http.auth.openid.providers[a].clientid", "is missing"},
+	{openID(`"a": {"credentialsFile": "none", "issuer": "https://a"}`), "http.auth.openid.providers[a].credentialsFile", "no such file"},
+	{openID(`"a": {"credentialsFile": "htpasswd", "issuer": "https://a"}`), "http.auth.openid.providers[a].credentialsFile", "htpasswd"},
+	{openID(`"a": {"clientid": "a"}`), "http.auth.openid.providers[a].issuer", "is missing"},
+	{openID(`"a": {"clientid": "a", "issuer": "a"}`), "http.auth.openid.providers[a].issuer", "is no URL"},
+	{openID(`"a/b": {"clientid": "a", "issuer": "https://a"}`), "http.auth.openid.providers[a/b]", "part of a URL"},
+	{openID(``), "http.auth.openid.providers", "is missing"},
+	{`"http": {"auth": {"openid": {"providers": {"a": {"clientid": "a", "issuer": "https://a"}}}}}`, "http.externalUrl", "is missing"},
+	{`"http": {"externalUrl": "https://z", "auth": {"openid": {"callbackAllowOrigins": ["https://a/b"], "providers": {"a": {"clientid": "a", "issuer": "https://a"}}}}}`,
+		"http.auth.openid.callbackAllowOrigins[0]", "is no origin"},
+	{`"http": {"externalUrl": "https://z", "auth": {"sessionKeysFile": "htpasswd", "openid": {"providers": {"a": {"clientid": "a", "issuer": "https://a"}}}}}`,
+		"http.auth.sessionKeysFile", "htpasswd"},
 	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "nobody can log in"},
 	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
 	{`"http": {"auth": {"sessionDriver": {"name": "etcd"}}}`, "http.auth.sessionDriver.name", "local, redis"},
@@ -286,9 +304,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 	}
 
 	for _, row := range []struct{ section, path, text string }{
-		{`"http": {"auth": {"openid": {"providers": {"GitHub": {}}}}}`, "http.auth.openid.providers[GitHub].clientid", "is missing"},
-		{`"http": {"auth": {"openid": {"providers": {"GitHub": {"credentialsFile": "none"}}}}}`, "http.auth.openid.providers[GitHub].credentialsFile", "no such file"},
-
 		{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
 		{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},
 
