@@ -17,6 +17,7 @@ ORAS_VERSION         := v1.3.6
 DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION    := v1.8.0
 DYNALITE_VERSION     := 4.0.0
+OIDC_VERSION         := 9.13.3
 BENCHSTAT_VERSION    := v0.0.0-20260908200009-22c9c6c9d4da
 
 # The packages whose tests talk to the servers of others.
@@ -147,7 +148,7 @@ soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a 
 
 # One package after the other: tests of the cache measure how long a call takes.
 .PHONY: remote
-remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB, LDAP
+remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB, LDAP, OpenID
 	@test/need.sh redis-server=redis-server slapd=slapd
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -p=1 -timeout=15m $(REMOTE_PACKAGES)
 
@@ -219,7 +220,7 @@ endef
 client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
 
 .PHONY: remote-tools
-remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION)
+remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION) $(TOOLS)/oidc-provider-$(OIDC_VERSION)
 
 .PHONY: registry-tools
 registry-tools: $(TOOLS)/registry-$(DISTRIBUTION_VERSION) $(TOOLS)/crane-$(CRANE_VERSION)
@@ -253,4 +254,11 @@ $(TOOLS)/dynalite-$(DYNALITE_VERSION):
 	@test/need.sh node=nodejs npm=npm
 	@mkdir -p $(TOOLS)
 	@npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error dynalite@$(DYNALITE_VERSION)
+	@touch $@
+
+# An OpenID provider, in JavaScript.
+$(TOOLS)/oidc-provider-$(OIDC_VERSION):
+	@test/need.sh node=nodejs npm=npm
+	@mkdir -p $(TOOLS)
+	@npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error oidc-provider@$(OIDC_VERSION)
 	@touch $@
