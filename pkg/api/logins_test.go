@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func (a answer) setCookies() []string {
 func (c *client) atProvider(query string) (string, []string) {
 	c.t.Helper()
 
-	begun := c.get("/zot/auth/login?" + query).expect(c.t, http.StatusFound)
+	begun := c.get("/zot/auth/login?"+query).expect(c.t, http.StatusFound)
 	asked := c.get(begun.Header.Get("Location")).expect(c.t, http.StatusFound)
 
 	back, ok := strings.CutPrefix(asked.Header.Get("Location"), site)
@@ -114,10 +115,14 @@ func TestLogin(t *testing.T) {
 	equal(t, strings.Contains(c.log.String(), "ann@example.com"), true, "the log names her")
 
 	for _, forged := range [][]string{
-		nil, {"Origin: https://evil.example"}, {"Origin: null"}, {"Sec-Fetch-Site: cross-site"},
-		{"Sec-Fetch-Site: same-site", "Origin: https://x.zot.example"}, {"Origin: https://ui.example"},
+		nil,
+		{"Origin: https://evil.example"},
+		{"Origin: null"},
+		{"Sec-Fetch-Site: cross-site"},
+		{"Sec-Fetch-Site: same-site", "Origin: https://x.zot.example"},
+		{"Origin: https://ui.example"},
 	} {
-		headers := append(forged, session...)
+		headers := slices.Concat(forged, session)
 		c.send(http.MethodPost, "/zot/auth/apikey", "{}", headers...).refused(t, http.StatusForbidden, "DENIED")
 		c.send(http.MethodPost, "/v2/a/blobs/uploads/", "", headers...).refused(t, http.StatusForbidden, "DENIED")
 		c.send(http.MethodPost, "/zot/auth/logout", "", headers...).refused(t, http.StatusForbidden, "DENIED")

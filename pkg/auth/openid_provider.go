@@ -108,7 +108,7 @@ func (p *provider) known() (*oidc.Provider, error) {
 	return p.found, p.failed
 }
 
-// client is how we are known to the provider.
+// oauth is how we are known to the provider.
 func (p *provider) oauth(found *oidc.Provider) (oauth2.Config, error) {
 	var methods struct {
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
