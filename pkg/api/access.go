@@ -22,6 +22,7 @@ const (
 	needsPush                    // to create or to update in it: the handler finds out which
 	needsDelete                  // to delete in it
 	needsAdmin                   // to delete in all repositories, by adminPolicy
+	needsMetrics                 // to read metrics
 )
 
 // met says whether the user may have what he asks for.
@@ -41,6 +42,8 @@ func (n need) met(r *request) bool {
 		return r.may.Any(access.Delete)
 	case needsAdmin:
 		return r.rules.Admin(r.user).Any(access.Delete)
+	case needsMetrics:
+		return r.rules.Metrics(r.user)
 	}
 
 	return false

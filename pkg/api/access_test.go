@@ -24,7 +24,7 @@ import (
 )
 
 // wanted says what docs/access.md promises: any of the actions named lets a user do what the
-// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "-" asks
+// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "metrics" is to be named for them, "-" asks
 // nobody. An endpoint or method that is not here fails the tests.
 var wanted = map[endpoint]map[string]string{
 	endpointBase:       {"GET": "entry", "HEAD": "entry"},
@@ -42,6 +42,7 @@ var wanted = map[endpoint]map[string]string{
 	endpointLogin:      {"GET": "-"},
 	endpointCallback:   {"GET": "-"},
 	endpointLogout:     {"POST": "-"},
+	endpointMetrics:    {"GET": "metrics", "HEAD": "metrics"},
 	endpointLive:       {"GET": "-", "HEAD": "-"},
 	endpointReady:      {"GET": "-", "HEAD": "-"},
 	endpointStarted:    {"GET": "-", "HEAD": "-"},
@@ -52,15 +53,19 @@ var allMethods = []string{
 }
 
 func TestEveryRouteHasARule(t *testing.T) {
-	routes := newRoutes(absent{}, nil, nil, urls{}, nil)
+	routes := newRoutes(absent{}, nil, nil, urls{}, nil, nil)
 
 	for e := endpointBase; e <= endpointStarted; e++ {
 		if len(routes[e]) == 0 || len(routes[e]) != len(wanted[e]) {
 			t.Errorf("endpoint %d: there are %d methods, and %d are wanted", e, len(routes[e]), len(wanted[e]))
 		}
 
+		if Endpoints()[e] == "" {
+			t.Errorf("endpoint %d has no name in metrics", e)
+		}
+
 		for method, route := range routes[e] {
-			if route.needs < needsNothing || route.needs > needsAdmin || wanted[e][method] == "" {
+			if route.needs < needsNothing || route.needs > needsMetrics || wanted[e][method] == "" {
 				t.Errorf("endpoint %d, %s: there is no rule", e, method)
 			}
 		}
@@ -76,7 +81,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 func TestWhatHasNoRule(t *testing.T) {
 	server := mustServer(t, absent{}, false)
 
-	for _, needs := range []need{0, needsAdmin, needsAdmin + 1, needsDelete} {
+	for _, needs := range []need{0, needsAdmin, needsMetrics + 1, needsDelete} {
 		for _, routes := range []map[endpoint]methods{server.routes, server.hidden} {
 			routes[endpointBase] = get(needs, base)
 			routes[endpointTags] = get(needs, base)
@@ -243,6 +248,7 @@ var allPolicies = map[string][]string{
 	"push":    {"read", "create"},
 	"all":     {"read", "create", "update", "delete"},
 	"admin":   {"read", "create", "update", "delete"}, // in all repositories
+	"prom":    nil,                                    // may read metrics
 }
 
 // limited is a configuration by which each user has his actions below secret, and everyone
@@ -251,7 +257,7 @@ func limited(public ...string) *config.AccessControl {
 	secret := config.RepositoryPolicy{}
 
 	for user, actions := range allPolicies {
-		if user != "admin" {
+		if user != "admin" && user != "prom" {
 			secret.Policies = append(secret.Policies, config.Policy{Users: []string{user}, Actions: actions})
 		}
 	}
@@ -259,6 +265,7 @@ func limited(public ...string) *config.AccessControl {
 	cfg := &config.AccessControl{
 		Repositories: map[string]config.RepositoryPolicy{"secret/**": secret},
 		AdminPolicy:  config.Policy{Users: []string{"admin"}, Actions: allPolicies["admin"]},
+		Metrics:      config.MetricsPolicy{Users: []string{"prom"}},
 	}
 
 	if len(public) > 0 {
@@ -292,6 +299,10 @@ func pathTo(e endpoint, repo string, blob, manifest digest.Digest) string {
 		}
 	}
 
+	if e == endpointMetrics {
+		return metricsPath
+	}
+
 	target := target{endpoint: e, repo: storage.RepoName(repo), upload: "0b2e9f7e-4d0f-4e5c-9d3a-6a6f1d1c7a11"}
 	target.ref.Tag, target.digest, target.provider = marker, blob, "idp"
 
@@ -323,6 +334,8 @@ func met(want string, user string, actions []string) bool {
 		return user != ""
 	case "admin":
 		return user == "admin"
+	case "metrics":
+		return user == "prom"
 	}
 
 	return slices.ContainsFunc(strings.Fields(want), func(action string) bool { return slices.Contains(actions, action) })
@@ -361,7 +374,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 					cfg := config.HTTP{AccessControl: limited(public...)}
 					way.configure(&cfg)
 
-					c := dialWith(t, cfg, registry)
+					c := dialWith(t, cfg, registry, WithMetrics(metricsPath, &counted{}))
 					if cfg.TLS != nil {
 						c.base = strings.Replace(c.base, "http", "https", 1)
 					}
@@ -400,6 +413,8 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 			case user == "":
 				equal(t, a.StatusCode, 401, what)
 				equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), way.challenge), true, what)
+			case want == "metrics":
+				equal(t, a.StatusCode, 403, what)
 			case (method == "GET" || method == "HEAD") && !slices.Contains(allPolicies[user], "read"):
 				checkAbsent(t, c, e, method, way, user, blob, manifest)
 			default:
@@ -469,7 +484,7 @@ func TestWrongCredentials(t *testing.T) {
 				return
 			}
 
-			server, err := New(cfg, registry, zerolog.Nop()) // which has seen no failure yet
+			server, err := New(cfg, registry, zerolog.Nop(), WithMetrics(metricsPath, &counted{})) // which has seen no failure yet
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,14 +12,23 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logRequest writes the one line of a request. The query is left out: it may hold
-// what is secret.
-func (s *Server) logRequest(w *response, r *request, err error) {
-	status := w.status
+// outcome is the status of an answer: that which was sent, or would have been if it had not
+// been too late.
+func outcome(w *response, err error) int {
 	if err != nil {
-		status = problemOf(err).status
+		return problemOf(err).status
 	}
 
+	if w.status == 0 { // net/http answers for us
+		return http.StatusOK
+	}
+
+	return w.status
+}
+
+// logRequest writes the one line of a request. The query is left out: it may hold
+// what is secret.
+func (s *Server) logRequest(w *response, r *request, status int, err error) {
 	event := s.log.WithLevel(logLevel(r, status))
 	if event == nil {
 		return

@@ -25,7 +25,7 @@ func (s *Server) authenticate(w *response, r *request) error {
 	}
 
 	user, err := s.auth.User(r.Request)
-	if err == nil && user.Anonymous() && !r.rules.Anonymous() {
+	if err == nil && user.Anonymous() && !r.welcomesAll() {
 		err = auth.ErrUnauthorized
 	}
 
@@ -50,6 +50,11 @@ func (s *Server) authenticate(w *response, r *request) error {
 	r.user = user
 
 	return nil
+}
+
+// welcomesAll says whether one who is not logged in may do anything where the request goes.
+func (r *request) welcomesAll() bool {
+	return r.rules.Anonymous() || r.endpoint == endpointMetrics && r.rules.Metrics(auth.User{})
 }
 
 // challenge says how to log in.

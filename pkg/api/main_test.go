@@ -31,6 +31,7 @@ type client struct {
 	http     *http.Client
 	registry Registry
 	log      *logBuffer
+	stop     func() error // ends the server; the end of the test does so, too
 }
 
 // logBuffer is a log that is read while it may be written. The line of a request is
@@ -90,7 +91,7 @@ func openRegistry(t *testing.T) Registry {
 func dial(t *testing.T) *client { return dialWith(t, config.HTTP{}, openRegistry(t)) }
 
 // dialWith serves registry on a free port until the test ends.
-func dialWith(t *testing.T, cfg config.HTTP, registry Registry) *client {
+func dialWith(t *testing.T, cfg config.HTTP, registry Registry, options ...Option) *client {
 	t.Helper()
 
 	cfg.Address, cfg.Port = "127.0.0.1", "0"
@@ -100,7 +101,7 @@ func dialWith(t *testing.T, cfg config.HTTP, registry Registry) *client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	server, err := New(cfg, registry, zerolog.New(c.log))
+	server, err := New(cfg, registry, zerolog.New(c.log), options...)
 	c.must(err)
 
 	addr, err := server.Listen()
@@ -111,10 +112,14 @@ func dialWith(t *testing.T, cfg config.HTTP, registry Registry) *client {
 
 	go func() { served <- server.Serve() }()
 
-	t.Cleanup(func() {
+	c.stop = sync.OnceValue(func() error {
 		c.http.CloseIdleConnections()
 
-		if err := errors.Join(server.Shutdown(context.Background()), <-served); err != nil {
+		return errors.Join(server.Shutdown(context.Background()), <-served)
+	})
+
+	t.Cleanup(func() {
+		if err := c.stop(); err != nil {
 			t.Errorf("stop server: %v", err)
 		}
 	})

@@ -26,6 +26,7 @@ const (
 	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
 	endpointRepository                 // /v2/<repo>/_oci/repository
 	endpointAPIKeys                    // /zot/auth/apikey
+	endpointMetrics                    // where the configuration says
 	endpointLogin                      // /zot/auth/login
 	endpointCallback                   // /zot/auth/callback/<provider>
 	endpointLogout                     // /zot/auth/logout
@@ -33,6 +34,23 @@ const (
 	endpointReady                      // /readyz
 	endpointStarted                    // /startupz
 )
+
+// endpointNames are those in metrics.
+var endpointNames = [...]string{
+	endpointBase: "base", endpointCatalog: "catalog", endpointExtension: "discover", endpointTags: "tags",
+	endpointManifest: "manifest", endpointBlob: "blob", endpointUploads: "upload-start", endpointUpload: "upload",
+	endpointReferrers: "referrers", endpointTagHistory: "tag-history", endpointRepository: "repository",
+	endpointAPIKeys: "apikey", endpointLogin: "login", endpointCallback: "login-callback", endpointLogout: "logout",
+	endpointMetrics: "metrics",
+	endpointLive:    "livez", endpointReady: "readyz", endpointStarted: "startupz",
+}
+
+// Serves says whether a path without a repository has a meaning of its own.
+func Serves(path string) bool {
+	_, taken := fixed[path]
+
+	return taken
+}
 
 // health says whether the endpoint is for probes: without credentials, and without
 // a line in the log.

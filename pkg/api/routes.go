@@ -14,7 +14,7 @@ import (
 // newRoutes says which handler answers which method of which endpoint, and what a user needs
 // for it.
 func newRoutes(
-	registry Registry, keys *auth.Keys, openID *auth.OpenID, urls urls, draining func() bool,
+	registry Registry, keys *auth.Keys, openID *auth.OpenID, urls urls, draining func() bool, metrics Metrics,
 ) map[endpoint]methods {
 	blobs := blobHandlers{blobs: registry}
 	apiKeys := keyHandler{keys: keys}
@@ -50,6 +50,7 @@ func newRoutes(
 		endpointLogin:      logins.only(http.MethodGet, logins.begin),
 		endpointCallback:   logins.only(http.MethodGet, logins.finish),
 		endpointLogout:     logins.only(http.MethodPost, logins.end),
+		endpointMetrics:    get(needsMetrics, show(metrics)),
 		endpointLive:       get(needsNothing, alive),
 		endpointStarted:    get(needsNothing, alive),
 		endpointReady:      get(needsNothing, ready(draining)),

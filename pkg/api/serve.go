@@ -80,6 +80,10 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 
 	w.set("X-Request-Id", r.id)
 
+	if s.metrics != nil {
+		s.metrics.Begin()
+	}
+
 	err := s.guard(w, r)
 	begun := w.status != 0
 
@@ -87,7 +91,9 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 		writeError(w, r, err)
 	}
 
-	s.logRequest(w, r, err)
+	status := outcome(w, err)
+	s.measure(w, r, status, err)
+	s.logRequest(w, r, status, err)
 
 	if err != nil && begun {
 		// Headers promised more than we can send: the client must not take what it
@@ -109,7 +115,7 @@ func (s *Server) guard(w *response, r *request) (err error) {
 
 // route finds the handler, once the user is known.
 func (s *Server) route(w *response, r *request) error {
-	parsed, err := parseTarget(r.URL.Path)
+	parsed, err := s.parse(r.URL.Path)
 	r.target = parsed
 
 	if strings.HasPrefix(r.URL.Path, "/v2") {

@@ -40,6 +40,8 @@ type Server struct {
 	auth     *auth.Ways
 	access   atomic.Pointer[access.Rules]
 	ids      *requestIDs
+	metrics  Metrics // nil = there are none
+	figures  string  // the path of metrics
 	http     *http.Server
 	listener net.Listener
 	draining atomic.Bool
@@ -47,8 +49,12 @@ type Server struct {
 
 // New reads the files that cfg names, and touches nothing else. The registry stays
 // the caller's, who closes it after Shutdown.
-func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, error) {
+func New(cfg config.HTTP, registry Registry, logger zerolog.Logger, options ...Option) (*Server, error) {
 	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs()}
+	for _, option := range options {
+		option(s)
+	}
+
 	tlsConfig, err := loadTLS(cfg.TLS)
 	if err != nil {
 		return nil, err
@@ -58,8 +64,8 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger) (*Server, er
 		return nil, err
 	}
 
-	s.routes = newRoutes(registry, s.auth.Keys(), s.auth.OpenID(), newURLs(cfg.ExternalURL), s.draining.Load)
-	s.hidden = newRoutes(absent{}, nil, nil, newURLs(cfg.ExternalURL), s.draining.Load)
+	s.routes = newRoutes(registry, s.auth.Keys(), s.auth.OpenID(), newURLs(cfg.ExternalURL), s.draining.Load, s.metrics)
+	s.hidden = newRoutes(absent{}, nil, nil, newURLs(cfg.ExternalURL), s.draining.Load, nil)
 
 	rules, err := access.New(cfg.AccessControl, s.auth.Any())
 	if err != nil {

@@ -113,7 +113,7 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 
 	defer func() { err = errors.Join(err, stopCommands(after)) }()
 
-	server, err := api.New(cfg.HTTP, stores, log)
+	server, err := api.New(cfg.HTTP, stores, log, withMetrics(cfg.Extensions.Metrics, stores, log))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"zotregistry.io/zot/pkg/api"
 )
 
 // minScrub is how often all that is stored may be read at most.
@@ -19,6 +21,7 @@ func (c *check) extensions() {
 
 	if ext.Metrics != nil && ext.Metrics.On() {
 		c.metricsPath("extensions.metrics.prometheus.path", ext.Metrics.Prometheus.Path)
+		c.metricsReaders()
 	}
 
 	if ext.Scrub != nil && ext.Scrub.On() && ext.Scrub.Interval < minScrub {
@@ -48,7 +51,6 @@ func (c *check) extensionsOn() []string {
 		on   bool
 	}{
 		{"search", ext.Search != nil && ext.Search.On()},
-		{"metrics", ext.Metrics != nil && ext.Metrics.On()},
 		{"lint", ext.Lint != nil && ext.Lint.On()},
 		{"ui", ext.UI.On()},
 		{"mgmt", ext.Mgmt.On()},
@@ -69,8 +71,16 @@ func (c *check) metricsPath(key, at string) {
 	switch {
 	case !strings.HasPrefix(at, "/") || path.Clean(at) != at:
 		c.wrong(key, fmt.Sprintf("%q is not a clean path", at), remedy)
-	case at == "/" || at == "/v2" || strings.HasPrefix(at, "/v2/"):
+	case at == "/" || at == "/v2" || strings.HasPrefix(at, "/v2/") || strings.HasPrefix(at, "/zot/") || api.Serves(at):
 		c.wrong(key, fmt.Sprintf("%q belongs to the registry", at), remedy)
+	}
+}
+
+// metricsReaders warns if nobody may read the metrics.
+func (c *check) metricsReaders() {
+	access := c.cfg.HTTP.AccessControl
+	if access != nil && len(access.Metrics.Users) == 0 && len(access.Metrics.AnonymousPolicy) == 0 {
+		c.warn("extensions.metrics", "nobody may read the metrics: name users in http.accessControl.metrics.users")
 	}
 }
 

@@ -50,6 +50,7 @@ type guardedCache struct {
 	remote bool
 	log    zerolog.Logger
 	now    func() time.Time
+	counts *figures
 
 	mu      sync.Mutex // guards what follows
 	off     time.Time  // it is left alone until then; zero = it works
@@ -58,7 +59,7 @@ type guardedCache struct {
 	errors  int64      // calls that failed since the start
 }
 
-func newGuardedCache(cache Cache, opts Options) *guardedCache {
+func newGuardedCache(cache Cache, opts Options, counts *figures) *guardedCache {
 	local, ok := cache.(localCache)
 	_, none := cache.(NoCache)
 
@@ -67,6 +68,7 @@ func newGuardedCache(cache Cache, opts Options) *guardedCache {
 		remote: !none && (!ok || !local.Local()),
 		log:    opts.Log.With().Str("cache", cache.Name()).Logger(),
 		now:    opts.Now,
+		counts: counts,
 	}
 }
 
@@ -80,6 +82,7 @@ func (g *guardedCache) GetBlob(ctx context.Context, dgst digest.Digest) (key str
 
 		return err
 	})
+	g.count(err)
 
 	return key, err
 }
@@ -91,6 +94,7 @@ func (g *guardedCache) GetAllBlobs(ctx context.Context, dgst digest.Digest, limi
 
 		return err
 	})
+	g.count(err)
 
 	return keys, err
 }
@@ -179,6 +183,8 @@ func (g *guardedCache) call(ctx context.Context, do func(context.Context) error)
 
 	if g.remote {
 		if !g.enter() {
+			g.counts.skipped.Add(1)
+
 			return errCacheOff
 		}
 
@@ -233,6 +239,24 @@ func (g *guardedCache) noteSuccess() {
 	if over {
 		g.log.Info().Int64("errors", failures).Msg("cache works again")
 	}
+}
+
+// count counts what came of a question.
+func (g *guardedCache) count(err error) {
+	switch {
+	case err == nil:
+		g.counts.hits.Add(1)
+	case errors.Is(err, ErrCacheMiss):
+		g.counts.misses.Add(1)
+	}
+}
+
+// failures is how many calls have failed.
+func (g *guardedCache) failures() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	return g.errors
 }
 
 func (g *guardedCache) noteFailure(err error) {

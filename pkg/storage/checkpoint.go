@@ -97,6 +97,7 @@ func (r *repository) writeCheckpoint(ctx context.Context) error {
 
 	r.cover(st.seq)
 	r.foreign.Store(false)
+	r.store.figures.checkpoints.Add(1)
 
 	return nil
 }

@@ -54,6 +54,9 @@ func (r *repository) isCommitting() bool {
 func (r *repository) appendAll() {
 	for batch := r.take(); len(batch) > 0; batch = r.take() {
 		err := r.appendBatch(context.Background(), batch) // it serves many callers
+		if err != nil {
+			r.store.figures.fails.Add(1)
+		}
 
 		for _, c := range batch {
 			if err != nil {
@@ -138,7 +141,14 @@ func (r *repository) appendRecords(ctx context.Context, base *state, records []R
 		return fmt.Errorf("append to %s: %w", r.name, err)
 	}
 
-	return r.store.durability.flush(ctx)
+	if err := r.store.durability.flush(ctx); err != nil {
+		return err
+	}
+
+	r.store.figures.batches.Add(1)
+	r.store.figures.commits.Add(int64(len(records)))
+
+	return nil
 }
 
 // enlist puts a new repository into the catalog. In a bucket that is one which gets its

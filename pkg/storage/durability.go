@@ -28,6 +28,8 @@ type durability struct {
 	now     func() time.Time
 	log     zerolog.Logger
 
+	flushed, flushFailed, flushTime atomic.Int64 // flushes, those that failed, nanoseconds of all
+
 	mu      sync.Mutex
 	dirty   []string  // keys written since the last successful flush began, oldest first
 	since   time.Time // when the first of them was written
@@ -201,7 +203,14 @@ func (d *durability) sync(ctx context.Context) error {
 	covered := len(d.dirty)
 	d.mu.Unlock()
 
-	if err := d.driver.Sync(ctx); err != nil {
+	begun := time.Now()
+	err := d.driver.Sync(ctx)
+
+	d.flushTime.Add(int64(time.Since(begun)))
+	d.flushed.Add(1)
+
+	if err != nil {
+		d.flushFailed.Add(1)
 		d.lose(ctx)
 
 		return fmt.Errorf("%w: flush to disk: %w", ErrDamaged, err)

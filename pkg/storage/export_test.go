@@ -7,7 +7,7 @@ import (
 )
 
 // Guard returns cache as the engine uses it.
-func Guard(cache Cache, opts Options) Cache { return newGuardedCache(cache, opts) }
+func Guard(cache Cache, opts Options) Cache { return newGuardedCache(cache, opts, new(figures)) }
 
 // Leases returns how many keys are leased.
 func (s *Store) Leases() int {

@@ -102,7 +102,14 @@ func (s *Store) Collect(ctx context.Context) (Collected, error) {
 	}
 	defer func() { <-s.collecting }()
 
-	return s.collect(ctx, s.beginWork())
+	begun := s.opts.Now()
+	done, err := s.collect(ctx, s.beginWork())
+
+	if !errors.Is(err, ErrTooEarly) {
+		s.figures.ran(done, err, s.opts.Now().Sub(begun), s.opts.Now())
+	}
+
+	return done, err
 }
 
 // beginWork begins background work. In a bucket it waits for a network nearly always, and is

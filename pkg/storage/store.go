@@ -56,6 +56,7 @@ type Store struct {
 	checking      sync.Mutex           // one check, or scrub, at a time
 	opened        time.Time
 
+	figures    figures
 	pace       pace
 	collecting chan struct{} // of one element: who collects has it
 }
@@ -76,7 +77,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		driver: driver, remote: driver.Remote(), opts: opts,
 		tasks: newTasks(ctx), placing: newKeyLocks(), examining: newKeyLocks(), bodies: newBodies(maxBodies),
 	}
-	s.cache = newGuardedCache(cache, opts)
+	s.cache = newGuardedCache(cache, opts, &s.figures)
 	s.leases = newLeases(opts.Now)
 	s.opened = opts.Now()
 	s.repos = newRepos(s)
