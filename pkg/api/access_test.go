@@ -458,7 +458,7 @@ func checkSilent(t *testing.T, c *client, a answer, method, missing string, head
 	}
 
 	if method != http.MethodHead && a.StatusCode >= 400 {
-		want := map[int]string{401: "UNAUTHORIZED", 403: "DENIED", 404: a.codes()}[a.StatusCode]
+		want := map[int]string{400: "UNSUPPORTED", 401: "UNAUTHORIZED", 403: "DENIED", 404: a.codes()}[a.StatusCode]
 		equal(t, a.codes(), want, what)
 	}
 
