@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
@@ -61,6 +62,7 @@ var problems = []struct {
 	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(auth.ErrUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
 	{as[*auth.TooManyError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
+	{as[*limitError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
 	{is(errDenied), problem{http.StatusForbidden, "DENIED"}},
 	{is(auth.ErrKeyUnknown), problem{http.StatusNotFound, "UNSUPPORTED"}},
 	{is(auth.ErrKeyInvalid), problem{http.StatusBadRequest, "UNSUPPORTED"}},
@@ -177,9 +179,8 @@ func writeError(w *response, r *request, err error) {
 		w.Header().Set("Connection", "close")
 	}
 
-	var tooMany *auth.TooManyError
-	if errors.As(err, &tooMany) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(tooMany.RetryAfter.Seconds()))))
+	if p.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(retryAfter(err).Seconds())))))
 	}
 
 	// What the handler had set for its answer does not describe this one.
@@ -194,6 +195,23 @@ func writeError(w *response, r *request, err error) {
 
 	// The log has the reason that the client gets no more: writing failed.
 	_ = sendJSON(w, p.status, "application/json", data)
+}
+
+// retryAfter is when a client may try again that has sent too many requests.
+func retryAfter(err error) time.Duration {
+	var (
+		logins   *auth.TooManyError
+		requests *limitError
+	)
+
+	switch {
+	case errors.As(err, &logins):
+		return logins.RetryAfter
+	case errors.As(err, &requests):
+		return requests.after
+	}
+
+	return 0
 }
 
 // fault names a fault of ours in a word or two: what a person can mend without the log.

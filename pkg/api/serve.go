@@ -26,6 +26,8 @@ type request struct {
 	may   access.Actions // what the user may do in repo
 	id    string         // in the log and in X-Request-Id
 	start time.Time
+
+	charged bool // to a client's limit
 }
 
 // handler answers a request, or returns an error for writeError. It sends nothing
@@ -124,7 +126,12 @@ func (s *Server) route(w *response, r *request) error {
 
 	s.allowOrigin(w, r)
 
-	if errors.Is(err, errNoEndpoint) {
+	lost := errors.Is(err, errNoEndpoint)
+	if limited := s.limits.admit(r, !lost && s.identifies(r)); limited != nil {
+		return limited
+	}
+
+	if lost {
 		return err
 	}
 
@@ -132,7 +139,7 @@ func (s *Server) route(w *response, r *request) error {
 		return s.options(w, r)
 	}
 
-	if err := s.authenticate(w, r); err != nil {
+	if err := s.limits.settle(r, s.authenticate(w, r)); err != nil {
 		return err
 	}
 

@@ -39,6 +39,7 @@ type Server struct {
 	hidden   map[endpoint]methods // of what one may not read: as if it were not there
 	auth     *auth.Ways
 	access   atomic.Pointer[access.Rules]
+	limits   *limits
 	ids      *requestIDs
 	metrics  Metrics // nil = there are none
 	figures  string  // the path of metrics
@@ -61,6 +62,10 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger, options ...O
 	}
 
 	if s.auth, err = auth.Open(cfg, registry); err != nil {
+		return nil, err
+	}
+
+	if s.limits, err = newLimits(cfg.RateLimit); err != nil {
 		return nil, err
 	}
 

@@ -76,7 +76,7 @@ type attempt struct {
 
 // of returns the attempt of a client at remote ("host:port").
 func (a *attempts) of(user, remote string) attempt {
-	address := network(remote)
+	address := Network(remote)
 
 	return attempt{
 		all:     a,
@@ -86,8 +86,8 @@ func (a *attempts) of(user, remote string) attempt {
 	}
 }
 
-// network is what belongs to one client: an IPv4 address, or the /64 of an IPv6 one.
-func network(remote string) string {
+// Network is what belongs to one client: an IPv4 address, or the /64 of an IPv6 one.
+func Network(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
 		return remote

@@ -116,6 +116,6 @@ func TestNetwork(t *testing.T) {
 		"@":                      "@",
 		"host:80":                "host",
 	} {
-		equal(t, network(remote), want, remote)
+		equal(t, Network(remote), want, remote)
 	}
 }

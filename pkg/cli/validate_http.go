@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/auth"
 )
 
@@ -50,14 +51,41 @@ func (c *check) rateLimit() {
 
 	c.notNegative("http.ratelimit.rate", limit.Rate)
 
+	seen := map[string]bool{}
+
 	for i, method := range limit.Methods {
 		at := fmt.Sprintf("http.ratelimit.methods[%d]", i)
 
 		c.oneOf(at+".method", method.Method, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 		c.notNegative(at+".rate", method.Rate)
+
+		if seen[method.Method] {
+			c.wrong(at+".method", fmt.Sprintf("%q is there twice", method.Method), "name each method once")
+		}
+
+		seen[method.Method] = true
 	}
 
-	c.refuse("http.ratelimit", "remove it: requests are not limited yet")
+	c.clientRate(limit.PerClient)
+}
+
+// clientRate checks the bound on each client.
+func (c *check) clientRate(client *config.ClientRate) {
+	const at = "http.ratelimit.perClient"
+
+	if client == nil {
+		return
+	}
+
+	c.notNegative(at+".rate", client.Rate)
+	c.notNegative(at+".burst", client.Burst)
+
+	switch {
+	case client.Rate == 0:
+		c.wrong(at+".rate", "is missing, or 0", "write requests per second, as 50, or leave perClient out")
+	case client.Rate > 0 && client.Burst > 0 && client.Burst < client.Rate:
+		c.wrong(at+".burst", fmt.Sprintf("is less than the rate (%d)", client.Rate), "write at least the rate, or leave it out")
+	}
 }
 
 func (c *check) tls() {

@@ -193,7 +193,14 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"writeTimeout": "-1s"}`, "http.writeTimeout", "negative"},
 	{`"http": {"externalUrl": "registry.example.com"}`, "http.externalUrl", "no URL"},
 	{`"http": {"compat": ["docker1"]}`, "http.compat[0]", "docker2s2"},
-	{`"http": {"ratelimit": {"rate": 5}}`, "http.ratelimit", "not built yet"},
+	{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
+	{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},
+	{`"http": {"ratelimit": {"methods": [{"method": "PUT", "rate": -1}]}}`, "http.ratelimit.methods[0].rate", "negative"},
+	{`"http": {"ratelimit": {"methods": [{"method": "GET"}, {"method": "GET"}]}}`, "http.ratelimit.methods[1].method", "twice"},
+	{`"http": {"ratelimit": {"perClient": {"burst": 5}}}`, "http.ratelimit.perClient.rate", "is missing"},
+	{`"http": {"ratelimit": {"perClient": {"rate": -1}}}`, "http.ratelimit.perClient.rate", "negative"},
+	{`"http": {"ratelimit": {"perClient": {"rate": 5, "burst": -1}}}`, "http.ratelimit.perClient.burst", "negative"},
+	{`"http": {"ratelimit": {"perClient": {"rate": 5, "burst": 4}}}`, "http.ratelimit.perClient.burst", "less than the rate"},
 	{`"http": {"tls": {"cert": "server.crt"}}`, "http.tls.key", "is missing"},
 	{`"http": {"tls": {"cert": "none", "key": "server.key"}}`, "http.tls.cert", "no such file"},
 	{`"http": {"tls": {"cert": "data", "key": "server.key"}}`, "http.tls.cert", "not a file"},
@@ -310,9 +317,6 @@ func TestMistakesOfWhatIsNotBuilt(t *testing.T) {
 	}
 
 	for _, row := range []struct{ section, path, text string }{
-		{`"http": {"ratelimit": {"rate": -1}}`, "http.ratelimit.rate", "negative"},
-		{`"http": {"ratelimit": {"methods": [{"method": "get", "rate": 1}]}}`, "http.ratelimit.methods[0].method", "GET"},
-
 		{`"http": {"accessControl": {"repositories": {"**": {"policies": [{"conditions": [{}]}]}}}}`, "http.accessControl.repositories[**].policies[0].conditions[0].expression", "is missing"},
 
 		{upstream(`"maxRetries": 3`), "extensions.sync.registries[0].retryDelay", "is missing"},

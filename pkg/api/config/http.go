@@ -33,6 +33,15 @@ type TLS struct {
 type RateLimit struct {
 	Rate    int          `mapstructure:"rate"`
 	Methods []MethodRate `mapstructure:"methods"`
+
+	PerClient *ClientRate `mapstructure:"perClient"` // nil = no bound
+}
+
+// ClientRate bounds the requests per second of each user, and of each address without
+// one.
+type ClientRate struct {
+	Rate  int `mapstructure:"rate"`
+	Burst int `mapstructure:"burst"` // at once; 0 = as Rate
 }
 
 // MethodRate bounds the requests per second of an HTTP method.
