@@ -23,6 +23,7 @@ const (
 	needsDelete                  // to delete in it
 	needsAdmin                   // to delete in all repositories, by adminPolicy
 	needsMetrics                 // to read metrics
+	needsInsight                 // to be somebody, and to read in all repositories, by adminPolicy
 )
 
 // met says whether the user may have what he asks for.
@@ -44,6 +45,8 @@ func (n need) met(r *request) bool {
 		return r.rules.Admin(r.user).Any(access.Delete)
 	case needsMetrics:
 		return r.rules.Metrics(r.user)
+	case needsInsight:
+		return r.user.Name != "" && r.rules.Admin(r.user).Any(access.Read)
 	}
 
 	return false

@@ -24,7 +24,7 @@ import (
 )
 
 // wanted says what docs/access.md promises: any of the actions named lets a user do what the
-// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "metrics" is to be named for them, "-" asks
+// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "metrics" is to be named for them, "insight" is read by adminPolicy, "-" asks
 // nobody. An endpoint or method that is not here fails the tests.
 var wanted = map[endpoint]map[string]string{
 	endpointBase:       {"GET": "entry", "HEAD": "entry"},
@@ -43,6 +43,7 @@ var wanted = map[endpoint]map[string]string{
 	endpointCallback:   {"GET": "-"},
 	endpointLogout:     {"POST": "-"},
 	endpointMetrics:    {"GET": "metrics", "HEAD": "metrics"},
+	endpointProfile:    {"GET": "insight"},
 	endpointLive:       {"GET": "-", "HEAD": "-"},
 	endpointReady:      {"GET": "-", "HEAD": "-"},
 	endpointStarted:    {"GET": "-", "HEAD": "-"},
@@ -65,7 +66,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 		}
 
 		for method, route := range routes[e] {
-			if route.needs < needsNothing || route.needs > needsMetrics || wanted[e][method] == "" {
+			if route.needs < needsNothing || route.needs > needsInsight || wanted[e][method] == "" {
 				t.Errorf("endpoint %d, %s: there is no rule", e, method)
 			}
 		}
@@ -81,7 +82,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 func TestWhatHasNoRule(t *testing.T) {
 	server := mustServer(t, absent{}, false)
 
-	for _, needs := range []need{0, needsAdmin, needsMetrics + 1, needsDelete} {
+	for _, needs := range []need{0, needsAdmin, needsInsight + 1, needsDelete} {
 		for _, routes := range []map[endpoint]methods{server.routes, server.hidden} {
 			routes[endpointBase] = get(needs, base)
 			routes[endpointTags] = get(needs, base)
@@ -332,7 +333,7 @@ func met(want string, user string, actions []string) bool {
 		return true
 	case "entry", "login":
 		return user != ""
-	case "admin":
+	case "admin", "insight":
 		return user == "admin"
 	case "metrics":
 		return user == "prom"
@@ -413,7 +414,7 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 			case user == "":
 				equal(t, a.StatusCode, 401, what)
 				equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), way.challenge), true, what)
-			case want == "metrics":
+			case want == "metrics", want == "insight":
 				equal(t, a.StatusCode, 403, what)
 			case (method == "GET" || method == "HEAD") && !slices.Contains(allPolicies[user], "read"):
 				checkAbsent(t, c, e, method, way, user, blob, manifest)

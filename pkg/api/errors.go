@@ -71,6 +71,7 @@ var problems = []struct {
 	{is(auth.ErrLoginInvalid), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errKeyRequest), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(auth.ErrUnavailable), problem{http.StatusServiceUnavailable, "UNKNOWN"}},
+	{is(errBusy), problem{http.StatusConflict, "UNSUPPORTED"}},
 	{is(errQuery), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errHeader), problem{http.StatusBadRequest, "UNSUPPORTED"}},
 	{is(errTooLarge), problem{http.StatusRequestEntityTooLarge, "SIZE_INVALID"}},
@@ -171,6 +172,7 @@ type errorEntry struct {
 // writeError tells the client about err, in place of an answer.
 func writeError(w *response, r *request, err error) {
 	p := problemOf(err)
+	r.code = p.code
 
 	switch {
 	case p.status == http.StatusServiceUnavailable, errors.Is(err, storage.ErrUploadBusy):

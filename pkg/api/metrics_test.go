@@ -95,7 +95,7 @@ func TestMeasuredPush(t *testing.T) {
 	c.image("a", "v1", "layer")
 
 	got := figures.last(t, c.stop)
-	equal(t, got.Pushed && got.Status == 201 && got.Method == "PUT", true, "a push is counted")
+	equal(t, got.Pushed && got.Status == 201 && got.Method == http.MethodPut, true, "a push is counted")
 }
 
 func TestNoMetrics(t *testing.T) {

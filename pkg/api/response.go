@@ -30,6 +30,8 @@ type response struct {
 	// with; TLS and HTTP/2 are broken by it.
 	plain bool
 
+	begins func(status int) // called before the status is sent; nil = nothing
+
 	status int   // 0 = nothing was sent yet
 	bytes  int64 // of the body, sent
 
@@ -64,6 +66,10 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) WriteHeader(status int) {
 	if w.status != 0 {
 		return
+	}
+
+	if w.begins != nil {
+		w.begins(status)
 	}
 
 	w.status = status

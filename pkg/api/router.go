@@ -27,6 +27,7 @@ const (
 	endpointRepository                 // /v2/<repo>/_oci/repository
 	endpointAPIKeys                    // /zot/auth/apikey
 	endpointMetrics                    // where the configuration says
+	endpointProfile                    // /zot/debug/pprof/<name>
 	endpointLogin                      // /zot/auth/login
 	endpointCallback                   // /zot/auth/callback/<provider>
 	endpointLogout                     // /zot/auth/logout
@@ -41,8 +42,8 @@ var endpointNames = [...]string{
 	endpointManifest: "manifest", endpointBlob: "blob", endpointUploads: "upload-start", endpointUpload: "upload",
 	endpointReferrers: "referrers", endpointTagHistory: "tag-history", endpointRepository: "repository",
 	endpointAPIKeys: "apikey", endpointLogin: "login", endpointCallback: "login-callback", endpointLogout: "logout",
-	endpointMetrics: "metrics",
-	endpointLive:    "livez", endpointReady: "readyz", endpointStarted: "startupz",
+	endpointMetrics: "metrics", endpointProfile: "pprof",
+	endpointLive: "livez", endpointReady: "readyz", endpointStarted: "startupz",
 }
 
 // Serves says whether a path without a repository has a meaning of its own.
@@ -79,6 +80,7 @@ var fixed = map[string]endpoint{
 	"/zot/auth/apikey":      endpointAPIKeys,
 	"/zot/auth/login":       endpointLogin,
 	"/zot/auth/logout":      endpointLogout,
+	pprofPath:               endpointProfile,
 	"/livez":                endpointLive,
 	"/readyz":               endpointReady,
 	"/startupz":             endpointStarted,
@@ -96,6 +98,10 @@ func parseTarget(path string) (target, error) {
 
 	if provider, ok := strings.CutPrefix(path, auth.CallbackPath); ok && provider != "" {
 		return target{endpoint: endpointCallback, provider: provider}, nil
+	}
+
+	if strings.HasPrefix(path, pprofPath) {
+		return target{endpoint: endpointProfile}, nil
 	}
 
 	rest, ok := strings.CutPrefix(path, "/v2/")

@@ -51,6 +51,7 @@ func newRoutes(
 		endpointCallback:   logins.only(http.MethodGet, logins.finish),
 		endpointLogout:     logins.only(http.MethodPost, logins.end),
 		endpointMetrics:    get(needsMetrics, show(metrics)),
+		endpointProfile:    {http.MethodGet: {needsInsight, profile}},
 		endpointLive:       get(needsNothing, alive),
 		endpointStarted:    get(needsNothing, alive),
 		endpointReady:      get(needsNothing, ready(draining)),

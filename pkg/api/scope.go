@@ -11,7 +11,7 @@ import (
 // none but a good token.
 func tokenNeeds(r *request) auth.Access {
 	switch {
-	case r.endpoint == endpointCatalog:
+	case r.endpoint == endpointCatalog, r.endpoint == endpointProfile:
 		return auth.Access{Type: "registry", Name: "catalog", Actions: []string{"*"}}
 	case r.repo == "":
 		return auth.Access{}

@@ -26,6 +26,7 @@ type request struct {
 	may   access.Actions // what the user may do in repo
 	id    string         // in the log and in X-Request-Id
 	start time.Time
+	code  string // of the error that it was answered with
 
 	charged bool // to a client's limit
 }
@@ -85,6 +86,8 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 	if s.metrics != nil {
 		s.metrics.Begin()
 	}
+
+	s.watch(w, r)
 
 	err := s.guard(w, r)
 	begun := w.status != 0

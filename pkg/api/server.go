@@ -15,6 +15,7 @@ import (
 
 	"zotregistry.io/zot/pkg/access"
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/audit"
 	"zotregistry.io/zot/pkg/auth"
 )
 
@@ -41,8 +42,9 @@ type Server struct {
 	access   atomic.Pointer[access.Rules]
 	limits   *limits
 	ids      *requestIDs
-	metrics  Metrics // nil = there are none
-	figures  string  // the path of metrics
+	metrics  Metrics    // nil = there are none
+	figures  string     // the path of metrics
+	audit    *audit.Log // nil = there is none
 	http     *http.Server
 	listener net.Listener
 	draining atomic.Bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 
 	"github.com/rs/zerolog"
@@ -60,6 +61,8 @@ func serve(ctx context.Context, streams Streams, args []string) (err error) {
 		log.Warn().Str("key", warning.Path).Msg(warning.Text)
 	}
 
+	limitMemory(os.DirFS("/"), log)
+
 	err = run(ctx, cfg, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		log.Info().Msg("stopped before the start was over")
@@ -113,7 +116,15 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 
 	defer func() { err = errors.Join(err, stopCommands(after)) }()
 
-	server, err := api.New(cfg.HTTP, stores, log, withMetrics(cfg.Extensions.Metrics, stores, log))
+	audited, closeAudit, err := openAudit(cfg.Log.Audit, log)
+	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, closeAudit()) }()
+
+	server, err := api.New(cfg.HTTP, stores, log,
+		withMetrics(cfg.Extensions.Metrics, stores, audited, log), api.WithAudit(audited))
 	if err != nil {
 		return err
 	}

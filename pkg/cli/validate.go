@@ -90,7 +90,7 @@ func (c *check) log() {
 	}
 
 	if log.Audit != "" {
-		c.ignored("log.audit")
+		c.writable("log.audit", log.Audit)
 	}
 }
 

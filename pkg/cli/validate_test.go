@@ -276,6 +276,7 @@ var rows = []struct{ section, path, text string }{
 	// log
 	{`"log": {"level": "loud"}`, "log.level", "debug, info, warn, error"},
 	{`"log": {"output": "none/zot.log"}`, "log.output", "no such file"},
+	{`"log": {"audit": "none/audit.log"}`, "log.audit", "no such file"},
 	{`"log": {"output": "data"}`, "log.output", "is a directory"},
 	{`"log": {"output": "htpasswd/zot.log"}`, "log.output", "not a directory"},
 
@@ -406,7 +407,7 @@ func TestWarnings(t *testing.T) {
 		{`"distSpecVersion": "1.0.1"`, []string{"distSpecVersion"}},
 		{`"scheduler": {"numWorkers": 4}`, []string{"scheduler"}},
 		{`"cluster": {"members": ["a"]}`, []string{"cluster"}},
-		{`"log": {"audit": "audit.log"}`, []string{"log.audit"}},
+		{`"log": {"audit": "audit.log"}`, nil},
 		{store(`"gc": true, "gcDelay": "2h", "gcInterval": "2h", "undelete": "1h"`), nil},
 		{store(`"gcInterval": "0s"`), []string{"storage.gcInterval"}},
 		{store(`"gc": true, "storageDriver": {"name": "s3", "bucket": "b", "region": "r"}`), nil},

@@ -25,6 +25,7 @@ type Options struct {
 	Version string
 	Commit  string
 	Stores  func() []storage.StoreStats
+	Audit   func() int64 // lines that could not be written; nil = there is no audit log
 	Log     zerolog.Logger
 }
 
@@ -72,6 +73,12 @@ func New(opts Options) *Metrics {
 		storeFigures{opts.Stores},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "zot_up", Help: "1: zot serves."}, func() float64 { return 1 }),
 	)
+
+	if opts.Audit != nil {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "zot_audit_failures_total", Help: "Lines of the audit log that could not be written.",
+		}, func() float64 { return float64(opts.Audit()) }))
+	}
 
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "zot_info", Help: "1; the labels say what runs."},
 		[]string{"version", "commit", "goVersion"})
