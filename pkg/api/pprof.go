@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // pprofPath is where profiles of the process are, by name.
@@ -85,7 +86,7 @@ func profileCPU(w *response, r *request) error {
 		return fmt.Errorf("%w: %w", errBusy, err)
 	}
 
-	pause(r.Context(), took)
+	_ = pause.For(r.Context(), took) // a client that has gone reads no error
 	pprof.StopCPUProfile()
 
 	return sendJSON(w, http.StatusOK, "application/octet-stream", body.Bytes())
@@ -104,21 +105,10 @@ func traceAll(w *response, r *request) error {
 		return fmt.Errorf("%w: %w", errBusy, err)
 	}
 
-	pause(r.Context(), took)
-	trace.Stop() // returns when all is written
+	_ = pause.For(r.Context(), took) // a client that has gone reads no error
+	trace.Stop()                     // returns when all is written
 
 	return nil
-}
-
-// pause waits, or until the client has gone.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // duration is how long a client wants a profile of.

@@ -2,9 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,15 +79,11 @@ func openKeys(notes Notes) *Keys {
 
 // notesOf is where the keys of a user are.
 func notesOf(user string) string {
-	sum := sha256.Sum256([]byte(user))
-
-	return "apikeys/" + hex.EncodeToString(sum[:]) + "/"
+	return "apikeys/" + hashHex(user) + "/"
 }
 
 func noteOf(user, secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-
-	return notesOf(user) + hex.EncodeToString(sum[:])
+	return notesOf(user) + hashHex(secret)
 }
 
 // check implements directory.
@@ -181,12 +174,7 @@ func (k *Keys) Create(ctx context.Context, user User, wanted Key) (made Key, sec
 		return Key{}, "", fmt.Errorf("%w: there are %d already", ErrKeyInvalid, len(all))
 	}
 
-	random := make([]byte, sha256.Size)
-	if _, err := rand.Read(random); err != nil {
-		return Key{}, "", fmt.Errorf("make API key: %w", err)
-	}
-
-	secret = keyPrefix + hex.EncodeToString(random)
+	secret = keyPrefix + randomHex()
 	note := keyNote{User: user.Name, Groups: user.Groups, Key: Key{
 		ID: uuid.NewString(), Label: wanted.Label, Scopes: wanted.Scopes, Created: k.now().UTC(), Expires: wanted.Expires.UTC(),
 	}}

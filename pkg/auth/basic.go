@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"zotregistry.io/zot/internal/pause"
 	"zotregistry.io/zot/pkg/api/config"
 )
 
@@ -142,7 +143,7 @@ func (b *basic) User(r *http.Request) (User, error) {
 
 	attempt.failed(time.Now())
 
-	if err := pause(r.Context(), b.failDelay); err != nil {
+	if err := pause.For(r.Context(), b.failDelay); err != nil {
 		return User{}, err
 	}
 
@@ -171,21 +172,4 @@ func (b *basic) ask(ctx context.Context, l login) (User, error) {
 	}
 
 	return User{}, err
-}
-
-// pause waits, or until the client is gone.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
-	"go.yaml.in/yaml/v3"
 
 	"zotregistry.io/zot/pkg/api/config"
 )
@@ -56,30 +53,12 @@ func readBind(path string) (login, error) {
 		return login{}, nil
 	}
 
-	data, err := os.ReadFile(path)
+	secrets, err := readSecrets(path, "binddn", "bindpassword")
 	if err != nil {
 		return login{}, err
 	}
 
-	// What a parser says may repeat the password.
-	var values map[string]string
-	if err := yaml.Unmarshal(data, &values); err != nil {
-		return login{}, fmt.Errorf("%s is no JSON or YAML object of strings", path)
-	}
-
-	var bind login
-
-	for key, value := range values {
-		switch strings.ToLower(key) {
-		case "binddn":
-			bind.user = value
-		case "bindpassword":
-			bind.password = value
-		default:
-			return login{}, fmt.Errorf("%s: unknown key %q", path, key)
-		}
-	}
-
+	bind := login{user: secrets["binddn"], password: secrets["bindpassword"]}
 	if bind.user == "" || bind.password == "" {
 		return login{}, fmt.Errorf("%s: bindDN or bindPassword is missing", path)
 	}

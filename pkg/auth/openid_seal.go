@@ -7,14 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // pending is a login that has begun. The browser keeps it, sealed.
@@ -39,7 +34,7 @@ func newSealer(path string) (sealer, error) {
 
 	if path != "" {
 		var err error
-		if keys, err = readSecrets(path, "hashKey", "encryptKey"); err != nil {
+		if keys, err = readSecrets(path, "hashkey", "encryptkey"); err != nil {
 			return sealer{}, err
 		}
 
@@ -92,39 +87,4 @@ func (s sealer) open(text string) (pending, error) {
 	}
 
 	return p, nil
-}
-
-// randomHex is 256 random bits.
-func randomHex() string {
-	random := make([]byte, sha256.Size)
-	_, _ = rand.Read(random) // it never fails
-
-	return hex.EncodeToString(random)
-}
-
-// readSecrets reads a JSON or YAML object of strings that has no other keys than those; it
-// returns them in lower case. What a parser says may repeat a secret: errors do not have it.
-func readSecrets(path string, allowed ...string) (map[string]string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-
-	var values map[string]string
-	if err := yaml.Unmarshal(data, &values); err != nil {
-		return nil, fmt.Errorf("%s is no JSON or YAML object of strings", path)
-	}
-
-	found := map[string]string{}
-
-	for key, value := range values {
-		key = strings.ToLower(key)
-		if !strings.Contains(","+strings.ToLower(strings.Join(allowed, ","))+",", ","+key+",") {
-			return nil, fmt.Errorf("%s: unknown key %q", path, key)
-		}
-
-		found[key] = value
-	}
-
-	return found, nil
 }

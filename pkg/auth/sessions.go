@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,9 +65,7 @@ func (s *sessions) nameOf(value string) string {
 		return ""
 	}
 
-	sum := sha256.Sum256([]byte(value))
-
-	return value[:expiryDigits] + hex.EncodeToString(sum[:])
+	return value[:expiryDigits] + hashHex(value)
 }
 
 // over says whether the time is over that a value, or a note's name, begins with.

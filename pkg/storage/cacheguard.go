@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // How long the engine puts up with a cache that is reached over a network.
@@ -162,18 +164,7 @@ func (g *guardedCache) putPatiently(ctx context.Context, dgst digest.Digest, key
 			return fmt.Errorf("after %d tries: %w", try, err)
 		}
 
-		pause(ctx, patientPause)
-	}
-}
-
-// pause waits for d, or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, patientPause) // the next try tells
 	}
 }
 

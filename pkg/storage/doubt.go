@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // doubt is about bytes that an earlier process has written, and perhaps not flushed: it was
@@ -200,7 +202,7 @@ func (s *Store) endDoubt(ctx context.Context) {
 		}
 
 		s.report("look at what the process before may not have flushed", err)
-		pause(ctx, catalogEvery)
+		_ = pause.For(ctx, catalogEvery) // the loop sees it
 	}
 }
 
@@ -230,7 +232,7 @@ func (s *Store) examineAll(ctx context.Context) error {
 		if looked {
 			examined++
 
-			pause(ctx, time.Since(began))
+			_ = pause.For(ctx, time.Since(began)) // the end of ctx is told below
 		}
 	}
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // ScrubOptions say how a scrub goes.
@@ -123,17 +125,10 @@ func (p *throttle) wait(ctx context.Context, n int) error {
 		return nil
 	}
 
-	timer := time.NewTimer(p.owed)
-	defer timer.Stop()
-
+	owed := p.owed
 	p.owed = 0
 
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause.For(ctx, owed)
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }

@@ -273,6 +273,10 @@ func (s *state) placed(named []Ref) []Ref {
 	placed := named
 
 	for i, one := range named {
+		if one.At == "" && one.Size >= 0 { // a directory has no places
+			continue
+		}
+
 		had, _ := s.refs.Get(one.Digest)
 		if had.at == "" || had.at == one.At {
 			continue
