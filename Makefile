@@ -75,7 +75,7 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote replicas memory crash soak clients bench-short
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote fips replicas memory crash soak clients bench-short
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
@@ -151,6 +151,17 @@ soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a 
 remote: $(STRICT) remote-tools registry-tools ## tests against real servers: S3, Redis, DynamoDB, LDAP, OpenID
 	@test/need.sh redis-server=redis-server slapd=slapd
 	@$(SUITE) remote test/gotest.sh -tags remote -count=1 -p=1 -timeout=15m $(REMOTE_PACKAGES)
+
+# What zot does with cryptography, where GODEBUG lets Go do only what FIPS 140-3 approves
+# (docs/operations.md).
+FIPS_PACKAGES := ./cmd/zot ./pkg/api ./pkg/auth ./pkg/cli ./pkg/storage/local
+
+.PHONY: fips
+fips: $(STRICT) remote-tools registry-tools ## of "make unit" and "make remote" the same under GODEBUG=fips140=only
+	@test/need.sh redis-server=redis-server slapd=slapd
+	@GODEBUG=fips140=only $(SUITE) fips test/gotest.sh -tags remote -count=1 -p=1 -timeout=10m $(FIPS_PACKAGES)
+	@GODEBUG=fips140=only $(SUITE) "fips, databases" test/gotest.sh -tags remote -count=1 -p=1 -timeout=5m \
+		-run '^(TestStore|TestDriver|TestRedis|TestRedisTLS|TestDynamoDB)$$' ./pkg/storage/s3 ./pkg/storage/cache
 
 # REPLICAS_SEED=n REPLICAS_SEEDS=20 REPLICAS_FAULTS=4 REPLICAS_OUTAGE=30s make it thorough.
 .PHONY: replicas

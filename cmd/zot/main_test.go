@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	. "github.com/smartystreets/goconvey/convey"
 	"go.uber.org/goleak"
@@ -124,7 +125,7 @@ func (p *process) wait() int {
 func (p *process) mustUpload(t *testing.T) (end func()) {
 	t.Helper()
 
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: time.Minute}}
 
 	location := mustLocation(t, client, p.url+"/v2/a/blobs/uploads/")
 	reader, writer := io.Pipe()
@@ -133,6 +134,9 @@ func (p *process) mustUpload(t *testing.T) (end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	// Not a byte is sent before zot asks for it, that is, has begun with the request.
+	req.Header.Set("Expect", "100-continue")
 
 	done := make(chan struct{})
 

@@ -21,7 +21,7 @@ func StartDynamoDB(tb testing.TB) *DynamoDB {
 
 	setenv(tb, map[string]string{
 		"AWS_ACCESS_KEY_ID":           "test",
-		"AWS_SECRET_ACCESS_KEY":       "test",
+		"AWS_SECRET_ACCESS_KEY":       "test-secret",
 		"AWS_EC2_METADATA_DISABLED":   "true",
 		"AWS_CONFIG_FILE":             os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,

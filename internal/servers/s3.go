@@ -103,14 +103,17 @@ func OpenS3(ctx context.Context, dir, logPath string) (*S3, error) {
 	return s, nil
 }
 
-// start runs the program. It listens only when it is ready to answer.
+// start runs the program. It listens only when it is ready to answer. What GODEBUG says to zot
+// (make fips) is no matter of a program that has to compute MD5.
 func (s *S3) start(ctx context.Context) error {
 	program, err := tool(s3Program)
 	if err != nil {
 		return err
 	}
 
-	s.daemon, err = daemon.Open(ctx, append([]string{program}, s.flags()...), s.addr, s.logPath)
+	argv := append([]string{"env", "-u", "GODEBUG", program}, s.flags()...)
+
+	s.daemon, err = daemon.Open(ctx, argv, s.addr, s.logPath)
 	if err != nil {
 		return fmt.Errorf("%w (its log is %s)", err, s.logPath)
 	}

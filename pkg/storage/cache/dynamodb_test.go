@@ -138,7 +138,7 @@ func admin(server *servers.DynamoDB) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String(server.Endpoint()),
-		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test-secret", ""),
 	})
 }
 

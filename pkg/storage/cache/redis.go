@@ -20,14 +20,15 @@ const RedisName = "redis"
 const redisPage = 1000
 
 // redisPut adds the member ARGV[1] to the sorted set KEYS[1], behind all others, unless
-// it is there.
-var redisPut = redis.NewScript(`
+// it is there. A server has it compiled after the first time. (To name it by its hash saves nothing,
+// and is SHA-1, which not all may compute: docs/operations.md.)
+const redisPut = `
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return 0
 end
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return redis.call('ZADD', KEYS[1], (tonumber(last[2]) or 0) + 1, ARGV[1])
-`)
+`
 
 // RedisOptions are what a Redis is opened with.
 type RedisOptions struct {
@@ -175,7 +176,7 @@ func (r *Redis) PutBlob(ctx context.Context, dgst digest.Digest, key string) err
 	err := checkPair(dgst, key)
 	if err == nil {
 		err = r.call(ctx, func(ctx context.Context) error {
-			return redisPut.Run(ctx, r.client, []string{r.key(dgst)}, member(dgst, key)).Err()
+			return r.client.Eval(ctx, redisPut, []string{r.key(dgst)}, member(dgst, key)).Err()
 		})
 	}
 
