@@ -12,8 +12,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"golang.org/x/sync/semaphore"
-
 	"zotregistry.io/zot/pkg/storage"
 )
 
@@ -25,11 +23,8 @@ const maxTags = 100
 type manifestHandlers struct {
 	manifests storage.Manifests
 	urls      urls
-	memory    *semaphore.Weighted // bytes of manifests that are being pushed
+	memory    manifestMemory
 }
-
-// manifestMemory is how many bytes of manifests are pushed at once, in all. More wait.
-const manifestMemory = 64 << 20
 
 // get sends a manifest. Accept is not looked at: there is one form of it, the one
 // that was pushed.
@@ -106,7 +101,7 @@ func (h manifestHandlers) put(w *response, r *request) error {
 		}
 	}
 
-	release, err := h.reserve(r.Request)
+	release, err := h.memory.reserve(r.Request)
 	if err != nil {
 		return err
 	}
@@ -202,28 +197,10 @@ func tagName(r *request, err error) error {
 	return err
 }
 
-// reserve waits for the memory that a body takes.
-func (h manifestHandlers) reserve(r *http.Request) (release func(), err error) {
-	size := r.ContentLength
-	if size < 0 || size > storage.MaxManifest {
-		size = storage.MaxManifest
-	}
-
-	if err := h.memory.Acquire(r.Context(), size); err != nil {
-		return nil, fmt.Errorf("put manifest: %w", err)
-	}
-
-	return func() { h.memory.Release(size) }, nil
-}
-
 // readManifest reads a body of at most storage.MaxManifest bytes.
 //
 // Errors: errTooLarge, *bodyError.
 func readManifest(r *http.Request) ([]byte, error) {
-	if r.ContentLength > storage.MaxManifest {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken", errTooLarge, r.ContentLength, storage.MaxManifest)
-	}
-
 	var data bytes.Buffer
 
 	n, err := io.Copy(&data, io.LimitReader(r.Body, storage.MaxManifest+1))

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/semaphore"
 
 	"zotregistry.io/zot/pkg/auth"
 	"zotregistry.io/zot/pkg/storage"
@@ -20,9 +19,7 @@ func newRoutes(
 	apiKeys := keyHandler{keys: keys}
 	logins := loginHandler{openID: openID}
 	uploads := uploadHandlers{uploads: registry, blobs: registry, urls: urls}
-	manifests := manifestHandlers{
-		manifests: registry, urls: urls, memory: semaphore.NewWeighted(manifestMemory),
-	}
+	manifests := manifestHandlers{manifests: registry, urls: urls, memory: newManifestMemory()}
 
 	return map[endpoint]methods{
 		endpointBase:       get(needsEntry, base),

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"slices"
@@ -41,8 +42,25 @@ type descriptorJSON struct {
 	MediaType string        `json:"mediaType"`
 	Digest    digest.Digest `json:"digest"`
 	Size      *int64        `json:"size"`
-	URLs      []string      `json:"urls"`
+	URLs      anyURLs       `json:"urls"`
 }
+
+// anyURLs says whether an array has any strings in it, which are not kept.
+type anyURLs bool
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *anyURLs) UnmarshalJSON(data []byte) error {
+	list, ok := bytes.CutPrefix(data, []byte("["))
+	if !ok && !bytes.Equal(data, []byte("null")) {
+		return errNoArray
+	}
+
+	*u = anyURLs(ok && len(bytes.TrimSpace(list)) > 1)
+
+	return nil
+}
+
+var errNoArray = errors.New("urls: not an array")
 
 // parseManifest reads what a registry must know of a manifest. mediaType is what the
 // client said ("" = nothing).
@@ -235,5 +253,5 @@ func (d *descriptorJSON) isElsewhere() bool {
 		return true
 	}
 
-	return len(d.URLs) > 0
+	return bool(d.URLs)
 }

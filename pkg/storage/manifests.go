@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -175,7 +176,25 @@ func checkPut(put *ManifestPut) (*ManifestRecord, error) {
 		return nil, fmt.Errorf("%w: the content is %s, not %s", ErrDigestMismatch, got, put.Digest)
 	}
 
-	return parseManifest(put.Body, put.Digest, put.MediaType)
+	record, err := parsePushed(put.Body, put.Digest, put.MediaType)
+
+	var invalid *ManifestError
+	if errors.As(err, &invalid) {
+		return nil, &ManifestError{Field: invalid.Field, Reason: shorten(invalid.Reason)}
+	}
+
+	return record, err
+}
+
+// maxReason bounds what a client is told of a manifest, in bytes: it may repeat a part of it.
+const maxReason = 300
+
+func shorten(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+
+	return strings.ToValidUTF8(reason[:maxReason], "") + "..."
 }
 
 // checkNamed says whether r holds all that the manifest names, with the sizes that it
