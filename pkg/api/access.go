@@ -69,18 +69,18 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 		r.may = r.rules.Of(r.user, string(r.repo))
 	}
 
-	stranger := r.user.Anonymous() && s.auth.Any()
+	stranger := r.user.Anonymous() && r.ways.Any()
 	if stranger && r.endpoint == endpointBase {
-		s.challenge(w, r, nil) // some clients send their credentials only if they are asked here
+		challenge(w, r, nil) // some clients send their credentials only if they are asked here
 	}
 
-	nobody := found.needs == needsLogin && !s.auth.Any() // the handler knows what to say
+	nobody := found.needs == needsLogin && !r.ways.Any() // the handler knows what to say
 	if found.needs.met(r) || nobody {
 		return found.handle, nil
 	}
 
 	if stranger {
-		s.challenge(w, r, auth.ErrUnauthorized)
+		challenge(w, r, auth.ErrUnauthorized)
 
 		return nil, fmt.Errorf("%w: not everyone may do this", auth.ErrUnauthorized)
 	}

@@ -268,8 +268,8 @@ func (a answer) repositories(t *testing.T) []string {
 func TestRulesChange(t *testing.T) {
 	store := openHoard(t)
 	server := mustServer(t, store, false)
-	closed := server.access.Load()
-	open := mustRules(t, map[string][]string{"**": {"read"}})
+	closed := server.doors.Load()
+	open := &doors{ways: closed.ways, rules: mustRules(t, map[string][]string{"**": {"read"}})}
 
 	done := make(chan struct{})
 
@@ -277,8 +277,8 @@ func TestRulesChange(t *testing.T) {
 		defer close(done)
 
 		for range 2000 {
-			server.access.Store(open)
-			server.access.Store(closed)
+			server.doors.Store(open)
+			server.doors.Store(closed)
 		}
 	}()
 

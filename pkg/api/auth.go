@@ -13,10 +13,8 @@ import (
 //
 // Errors: auth.ErrUnauthorized, with the challenges set; auth.ErrUnavailable,
 // auth.ErrCrossOrigin, *auth.TooManyError.
-func (s *Server) authenticate(w *response, r *request) error {
-	r.rules = s.access.Load()
-
-	if !s.auth.Any() || r.endpoint.health() || r.endpoint.login() {
+func authenticate(w *response, r *request) error {
+	if !r.ways.Any() || r.endpoint.health() || r.endpoint.login() {
 		return nil
 	}
 
@@ -24,7 +22,7 @@ func (s *Server) authenticate(w *response, r *request) error {
 		r.Header.Del("Authorization")
 	}
 
-	user, err := s.auth.User(r.Request)
+	user, err := r.ways.User(r.Request)
 	if err == nil && user.Anonymous() && !r.welcomesAll() {
 		err = auth.ErrUnauthorized
 	}
@@ -36,11 +34,11 @@ func (s *Server) authenticate(w *response, r *request) error {
 	}
 
 	if errors.Is(err, auth.ErrUnauthorized) {
-		s.challenge(w, r, err)
+		challenge(w, r, err)
 	}
 
 	if errors.Is(err, auth.ErrSession) { // next time the browser comes without
-		http.SetCookie(w, s.auth.OpenID().Forget())
+		http.SetCookie(w, r.ways.OpenID().Forget())
 	}
 
 	if err != nil {
@@ -58,8 +56,8 @@ func (r *request) welcomesAll() bool {
 }
 
 // challenge says how to log in.
-func (s *Server) challenge(w *response, r *request, why error) {
-	w.Header()["Www-Authenticate"] = s.auth.Challenges(why, tokenNeeds(r))
+func challenge(w *response, r *request, why error) {
+	w.Header()["Www-Authenticate"] = r.ways.Challenges(why, tokenNeeds(r))
 }
 
 // saysNothing says whether the credentials are an empty name with an empty password: podman

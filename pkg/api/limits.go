@@ -184,8 +184,8 @@ func (c *clients) of(name string) *rate.Limiter {
 }
 
 // identifies says whether a request says who sends it, in a way that somebody will check.
-func (s *Server) identifies(r *request) bool {
-	if !s.auth.Any() || r.Method == http.MethodOptions {
+func (r *request) identifies() bool {
+	if !r.ways.Any() || r.Method == http.MethodOptions {
 		return false
 	}
 

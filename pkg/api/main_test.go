@@ -31,6 +31,7 @@ type client struct {
 	base     string
 	http     *http.Client
 	registry Registry
+	server   *Server
 	log      *logBuffer
 	stop     func() error // ends the server; the end of the test does so, too
 }
@@ -105,9 +106,11 @@ func dialWith(t *testing.T, cfg config.HTTP, registry Registry, options ...Optio
 	server, err := New(cfg, registry, zerolog.New(c.log), options...)
 	c.must(err)
 
-	if now := time.Now(); server.limits != nil { // nothing is refilled, however slow the machine
-		server.limits.now = func() time.Time { return now }
+	if now, limits := time.Now(), server.doors.Load().limits; limits != nil { // nothing is refilled, however slow the machine
+		limits.now = func() time.Time { return now }
 	}
+
+	c.server = server
 
 	addr, err := server.Listen()
 	c.must(err)

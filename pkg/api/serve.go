@@ -22,7 +22,8 @@ type request struct {
 
 	query url.Values
 	user  auth.User
-	rules *access.Rules  // the same for all of the request
+	ways  *auth.Ways // the same for all of the request, as are rules
+	rules *access.Rules
 	may   access.Actions // what the user may do in repo
 	id    string         // in the log and in X-Request-Id
 	start time.Time
@@ -123,6 +124,9 @@ func (s *Server) route(w *response, r *request) error {
 	parsed, err := s.parse(r.URL.Path)
 	r.target = parsed
 
+	now := s.doors.Load()
+	r.ways, r.rules = now.ways, now.rules
+
 	if strings.HasPrefix(r.URL.Path, "/v2") {
 		w.set("Docker-Distribution-Api-Version", "registry/2.0")
 	}
@@ -130,7 +134,7 @@ func (s *Server) route(w *response, r *request) error {
 	s.allowOrigin(w, r)
 
 	lost := errors.Is(err, errNoEndpoint)
-	if limited := s.limits.admit(r, !lost && s.identifies(r)); limited != nil {
+	if limited := now.limits.admit(r, !lost && r.identifies()); limited != nil {
 		return limited
 	}
 
@@ -142,7 +146,7 @@ func (s *Server) route(w *response, r *request) error {
 		return s.options(w, r)
 	}
 
-	if err := s.limits.settle(r, s.authenticate(w, r)); err != nil {
+	if err := now.limits.settle(r, authenticate(w, r)); err != nil {
 		return err
 	}
 

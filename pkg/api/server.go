@@ -13,7 +13,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"zotregistry.io/zot/pkg/access"
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/audit"
 	"zotregistry.io/zot/pkg/auth"
@@ -38,9 +37,7 @@ type Server struct {
 	log      zerolog.Logger
 	routes   map[endpoint]methods
 	hidden   map[endpoint]methods // of what one may not read: as if it were not there
-	auth     *auth.Ways
-	access   atomic.Pointer[access.Rules]
-	limits   *limits
+	doors    atomic.Pointer[doors]
 	ids      *requestIDs
 	metrics  Metrics    // nil = there are none
 	figures  string     // the path of metrics
@@ -58,32 +55,24 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger, options ...O
 		option(s)
 	}
 
-	tlsConfig, err := loadTLS(cfg.TLS)
+	ways, err := auth.Open(cfg, registry)
 	if err != nil {
 		return nil, err
 	}
 
-	if s.auth, err = auth.Open(cfg, registry); err != nil {
+	opened, err := newDoors(cfg, ways, &doors{})
+	if err != nil {
 		return nil, err
 	}
 
-	if s.limits, err = newLimits(cfg.RateLimit); err != nil {
-		return nil, err
-	}
+	s.doors.Store(opened)
 
-	s.routes = newRoutes(registry, s.auth.Keys(), s.auth.OpenID(), newURLs(cfg.ExternalURL), s.draining.Load, s.metrics)
+	s.routes = newRoutes(registry, ways.Keys(), ways.OpenID(), newURLs(cfg.ExternalURL), s.draining.Load, s.metrics)
 	s.hidden = newRoutes(absent{}, nil, nil, newURLs(cfg.ExternalURL), s.draining.Load, nil)
-
-	rules, err := access.New(cfg.AccessControl, s.auth.Any())
-	if err != nil {
-		return nil, err
-	}
-
-	s.access.Store(rules)
 
 	s.http = &http.Server{
 		Handler:           s.Handler(),
-		TLSConfig:         tlsConfig,
+		TLSConfig:         s.tlsConfig(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -141,7 +130,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 
-	err = errors.Join(err, s.auth.Close())
+	err = errors.Join(err, s.doors.Load().ways.Close())
 
 	if err == nil {
 		return nil

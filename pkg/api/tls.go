@@ -2,11 +2,27 @@ package api
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/auth"
 )
+
+// tlsConfig has each new connection use the certificates of its time. nil = plain HTTP.
+func (s *Server) tlsConfig() *tls.Config {
+	now := s.doors.Load().tls
+	if now == nil {
+		return nil
+	}
+
+	return &tls.Config{
+		MinVersion:         now.MinVersion,
+		NextProtos:         now.NextProtos,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.doors.Load().tls, nil },
+	}
+}
 
 // loadTLS returns nil for plain HTTP.
 func loadTLS(cfg *config.TLS) (*tls.Config, error) {
@@ -25,7 +41,7 @@ func loadTLS(cfg *config.TLS) (*tls.Config, error) {
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 
-	if cfg.CACert == "" {
+	if cfg.CACert == "" { // crypto/tls resumes no session of a client certificate then
 		return loaded, nil
 	}
 
@@ -37,5 +53,34 @@ func loadTLS(cfg *config.TLS) (*tls.Config, error) {
 		return nil, fmt.Errorf("http.tls.cacert: %w", err)
 	}
 
+	loaded.VerifyConnection = resumedBy(loaded.ClientCAs)
+
 	return loaded, nil
+}
+
+// errResumed: a session is resumed whose client certificate is not good any more.
+var errResumed = errors.New("the client certificate of the session is not good any more")
+
+// resumedBy verifies the client certificate of a session that is resumed: it may be one of
+// before a reload, when others were trusted.
+func resumedBy(authorities *x509.CertPool) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		if !state.DidResume || len(state.PeerCertificates) == 0 {
+			return nil
+		}
+
+		between := x509.NewCertPool()
+		for _, cert := range state.PeerCertificates[1:] {
+			between.AddCert(cert)
+		}
+
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+			Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})
+		if err != nil {
+			return fmt.Errorf("%w: %w", errResumed, err)
+		}
+
+		return nil
+	}
 }

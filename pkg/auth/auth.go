@@ -57,9 +57,12 @@ type Way interface {
 
 // Ways are those that are configured. Close closes their connections.
 type Ways struct {
-	ways   []Way
-	keys   *Keys   // nil = there are none
-	openID *OpenID // nil = browsers do not log in
+	ways     []Way
+	bearer   *bearer   // nil = no tokens
+	basic    *basic    // nil = no passwords
+	attempts *attempts // to guess passwords
+	keys     *Keys     // nil = there are none
+	openID   *OpenID   // nil = browsers do not log in
 }
 
 // Open reads the files that cfg names, and connects to nothing. API keys and sessions are in
@@ -71,42 +74,63 @@ func Open(cfg config.HTTP, notes Notes) (*Ways, error) {
 		all.keys = openKeys(notes)
 	}
 
-	if cfg.Auth.Bearer != nil {
-		tokens, err := openBearer(*cfg.Auth.Bearer)
-		if err != nil {
-			return nil, err
-		}
-
-		all.ways = append(all.ways, tokens)
-	}
-
-	passwords, err := openBasic(cfg, all.keys)
-	if err != nil {
-		return nil, err
-	}
-
-	if passwords != nil {
-		all.ways = append(all.ways, passwords)
-	}
-
 	if cfg.Auth.OpenID != nil {
+		var err error
 		if all.openID, err = openOpenID(cfg, notes); err != nil {
 			return nil, err
 		}
+	}
 
-		all.ways = append(all.ways, all.openID)
+	var err error
+	if all.attempts, err = newAttempts(); err != nil {
+		return nil, err
+	}
+
+	if err := all.open(cfg, &Ways{}); err != nil {
+		return nil, err
+	}
+
+	return all, nil
+}
+
+// open opens all but API keys and logins by browsers. What old has opened from the same
+// settings and the same files is taken from there.
+func (w *Ways) open(cfg config.HTTP, old *Ways) error {
+	if cfg.Auth.Bearer != nil {
+		tokens, err := openBearer(*cfg.Auth.Bearer)
+		if err != nil {
+			return err
+		}
+
+		w.bearer = tokens.orSame(old.bearer)
+		w.ways = append(w.ways, w.bearer)
+	}
+
+	passwords, err := openBasic(cfg, w.keys, w.attempts)
+	if err != nil {
+		return err
+	}
+
+	if passwords != nil {
+		passwords.keep(old.basic)
+		w.basic = passwords
+		w.ways = append(w.ways, passwords)
+	}
+
+	if w.openID != nil {
+		w.ways = append(w.ways, w.openID)
 	}
 
 	certificates, err := openMTLS(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	if certificates != nil {
-		all.ways = append(all.ways, certificates)
+		w.ways = append(w.ways, certificates)
 	}
 
-	return all, nil
+	return nil
 }
 
 // User returns who sent r: the first way that understands its credentials says so. Without
@@ -139,17 +163,30 @@ func (w *Ways) OpenID() *OpenID { return w.openID }
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }
 
-// Close closes what ways keep open. Requests may still come, and open it again.
+// Close closes what ways keep open. Requests may still come, and are answered: a connection
+// that they open they close.
 func (w *Ways) Close() error {
 	var errs []error
-
-	for _, way := range w.ways {
-		if open, ok := way.(io.Closer); ok {
-			errs = append(errs, open.Close())
-		}
+	for _, open := range w.closers() {
+		errs = append(errs, open.Close())
 	}
 
 	return errors.Join(errs...)
+}
+
+// closers are what keeps something open.
+func (w *Ways) closers() []io.Closer {
+	var all []io.Closer
+
+	if w.basic != nil {
+		all = w.basic.closers()
+	}
+
+	if w.openID != nil {
+		all = append(all, w.openID)
+	}
+
+	return all
 }
 
 // Challenges are the values of WWW-Authenticate for a client that was refused: why, and what

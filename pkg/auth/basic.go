@@ -47,14 +47,9 @@ type basic struct {
 }
 
 // openBasic returns nil if cfg names no directory.
-func openBasic(cfg config.HTTP, keys *Keys) (*basic, error) {
+func openBasic(cfg config.HTTP, keys *Keys, attempts *attempts) (*basic, error) {
 	directories, err := openDirectories(cfg.Auth, keys)
 	if err != nil || len(directories) == 0 {
-		return nil, err
-	}
-
-	attempts, err := newAttempts()
-	if err != nil {
 		return nil, err
 	}
 
@@ -95,17 +90,17 @@ func openDirectories(cfg config.Auth, keys *Keys) ([]directory, error) {
 	return all, nil
 }
 
-// Close implements io.Closer.
-func (b *basic) Close() error {
-	var errs []error
+// closers are the directories that keep something open.
+func (b *basic) closers() []io.Closer {
+	var all []io.Closer
 
 	for _, d := range b.directories {
 		if open, ok := d.(io.Closer); ok {
-			errs = append(errs, open.Close())
+			all = append(all, open)
 		}
 	}
 
-	return errors.Join(errs...)
+	return all
 }
 
 // defaultRealm is what http.realm is when it is not set.

@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,10 +17,11 @@ import (
 // ldapDirectory is a directory of users that is asked over the network. Methods may be
 // called concurrently.
 type ldapDirectory struct {
-	cfg    config.LDAP
-	search login // whose name is a DN; without one the search is anonymous
-	pool   *ldapPool
-	known  *remembered // passwords that were right a moment ago
+	cfg         config.LDAP
+	search      login          // whose name is a DN; without one the search is anonymous
+	authorities *x509.CertPool // who signs its certificate; nil = those whom the system trusts
+	pool        *ldapPool
+	known       *remembered // passwords that were right a moment ago
 }
 
 // openLDAP reads the files that cfg names. It connects to nothing: zot starts while the
@@ -40,10 +42,11 @@ func openLDAP(cfg config.LDAP) (*ldapDirectory, error) {
 	}
 
 	return &ldapDirectory{
-		cfg:    cfg,
-		search: search,
-		pool:   newLDAPPool(ldapDialer{cfg: cfg, tls: security}.dial),
-		known:  newRemembered(rememberFor),
+		cfg:         cfg,
+		search:      search,
+		authorities: security.RootCAs,
+		pool:        newLDAPPool(ldapDialer{cfg: cfg, tls: security}.dial),
+		known:       newRemembered(rememberFor),
 	}, nil
 }
 

@@ -17,7 +17,7 @@ func TestAuditLogOfNoUse(t *testing.T) {
 	cfg.Storage.RootDirectory = t.TempDir()
 	cfg.Log.Audit = filepath.Join(t.TempDir(), "none", "audit.log")
 
-	err := run(t.Context(), cfg, zerolog.Nop())
+	err := run(t.Context(), cfg, &openedLog{Logger: zerolog.Nop()}, &changes{})
 	if err == nil || !strings.Contains(err.Error(), "log.audit: ") {
 		t.Errorf("got %v", err)
 	}

@@ -96,7 +96,7 @@ func mustServe(t *testing.T, cfg *config.Config) {
 	cfg.HTTP.Address, cfg.HTTP.Port = "127.0.0.1", "0"
 
 	zot := mustStart(t, func(ctx context.Context, log *logLines) error {
-		return run(ctx, cfg, zerolog.New(log))
+		return run(ctx, cfg, &openedLog{Logger: zerolog.New(log)}, &changes{})
 	})
 	defer zot.mustStop(t)
 

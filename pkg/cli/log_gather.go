@@ -86,6 +86,23 @@ func (g *gathered) flush() {
 	g.failed = err != nil
 }
 
+// change writes what waits, and goes on in another file. The old one is closed.
+func (g *gathered) change(out io.WriteCloser) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.flush()
+
+	old := g.out
+	g.out = out
+
+	if err := old.Close(); err != nil {
+		return fmt.Errorf("close the old log: %w", err)
+	}
+
+	return nil
+}
+
 // Close writes what waits, and closes the file.
 func (g *gathered) Close() error {
 	g.Flush()

@@ -126,7 +126,7 @@ func TestRemoteOutOfReach(t *testing.T) {
 			cfg.Storage.CacheDriver = row.driver
 			begin := time.Now()
 
-			err := run(t.Context(), cfg, zerolog.Nop())
+			err := run(t.Context(), cfg, &openedLog{Logger: zerolog.Nop()}, &changes{})
 			if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%v: %v", row.driver, err)
 			}

@@ -39,17 +39,20 @@ func atMostOneFile(_ *cobra.Command, args []string) error {
 // serve serves until ctx ends, and returns when all requests are answered and all
 // stores are closed.
 func serve(ctx context.Context, streams Streams, args []string) (err error) {
+	changes, stopWatch := watchChanges(args) // from the beginning: none is missed
+	defer func() { err = errors.Join(err, stopWatch()) }()
+
 	cfg, warnings, err := configure(args)
 	if err != nil {
 		return err
 	}
 
-	log, closeLog, err := openLog(cfg.Log, streams.Out)
+	log, err := openLog(cfg.Log, streams.Out)
 	if err != nil {
 		return err
 	}
 
-	defer func() { err = errors.Join(err, closeLog()) }()
+	defer func() { err = errors.Join(err, log.Close()) }()
 
 	log.Info().Str("version", currentBuild().version).Str("commit", currentBuild().commit).Msg("starting")
 
@@ -61,9 +64,9 @@ func serve(ctx context.Context, streams Streams, args []string) (err error) {
 		log.Warn().Str("key", warning.Path).Msg(warning.Text)
 	}
 
-	limitMemory(os.DirFS("/"), log)
+	limitMemory(os.DirFS("/"), log.Logger)
 
-	err = run(ctx, cfg, log)
+	err = run(ctx, cfg, log, changes)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		log.Info().Msg("stopped before the start was over")
 
@@ -96,7 +99,9 @@ func configure(args []string) (*config.Config, []Warning, error) {
 const heapFloor = 16 << 20
 
 // run opens the stores, serves them, and closes them.
-func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error) {
+func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *changes) (err error) {
+	log := opened.Logger
+
 	defer runtime.KeepAlive(make([]byte, heapFloor))
 
 	stores, err := openStores(ctx, cfg.Storage, servingMode(cfg.Extensions), log)
@@ -123,6 +128,8 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 
 	defer func() { err = errors.Join(err, closeAudit()) }()
 
+	changes.watch(cfg, log)
+
 	server, err := api.New(cfg.HTTP, stores, log,
 		withMetrics(cfg.Extensions.Metrics, stores, audited, log), api.WithAudit(audited))
 	if err != nil {
@@ -135,6 +142,11 @@ func run(ctx context.Context, cfg *config.Config, log zerolog.Logger) (err error
 	}
 
 	log.Info().Stringer("address", address).Bool("tls", cfg.HTTP.TLS != nil).Msg("listening")
+
+	stopReloads := startReloads(ctx, &reloader{
+		changes: changes, cfg: cfg, log: opened, audit: audited, server: server, stores: stores,
+	})
+	defer stopReloads()
 
 	return serveUntil(ctx, server, log)
 }

@@ -363,12 +363,12 @@ func TestLogFile(t *testing.T) {
 
 	Convey("A log file is appended to, from the level on that is set", t, func() {
 		for range 2 {
-			log, closeLog, err := openLog(config.Log{Level: "WARN", Output: "zot.log"}, io.Discard)
+			log, err := openLog(config.Log{Level: "WARN", Output: "zot.log"}, io.Discard)
 			So(err, ShouldBeNil)
 
 			log.Info().Msg("quiet")
 			log.Warn().Msg("loud")
-			So(closeLog(), ShouldBeNil)
+			So(log.Close(), ShouldBeNil)
 		}
 
 		data, err := os.ReadFile("zot.log")
@@ -381,10 +381,10 @@ func TestLogFile(t *testing.T) {
 		f, err := os.Create("out")
 		So(err, ShouldBeNil)
 
-		log, closeLog, err := openLog(config.Log{Level: "info"}, f)
+		log, err := openLog(config.Log{Level: "info"}, f)
 		So(err, ShouldBeNil)
 		log.Info().Msg("hello")
-		So(closeLog(), ShouldBeNil)
+		So(log.Close(), ShouldBeNil)
 		So(f.Close(), ShouldBeNil)
 
 		data, err := os.ReadFile("out")

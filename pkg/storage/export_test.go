@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -21,7 +22,11 @@ func (s *Store) Leases() int {
 func (s *Store) LimitPullNews(n int) { s.pulls.limit = n }
 
 // SetDryRun changes whether retention only says what it would do. No run is under way.
-func (s *Store) SetDryRun(dry bool) { s.opts.GC.Retention.DryRun = dry }
+func (s *Store) SetDryRun(dry bool) {
+	gc := *s.gc()
+	gc.Retention.DryRun = dry
+	s.SetGC(gc)
+}
 
 // Mark marks a place that all repositories share, Unmark ends that, ReadMarks lists what all
 // replicas have marked, and IsMarked says what this one knows.
@@ -38,3 +43,6 @@ func (s *Store) ReadMarks(ctx context.Context) error { return s.durability.readM
 func (s *Store) IsMarked(dgst digest.Digest, place string) bool {
 	return s.durability.marks.has(dgst, spot{place: place})
 }
+
+// DelayOf is the GC delay that is in force.
+func DelayOf(s *Store) time.Duration { return s.gc().Delay }

@@ -74,10 +74,20 @@ const uploadIdle = time.Hour
 // not known, so the first run waits for as long as that may be. Of the replicas at a bucket
 // one does it.
 func (s *Store) keepCollected(ctx context.Context) {
-	next := s.opened.Add(max(s.opts.GC.Delay, s.opts.GC.Interval))
+	tick, last := maintainEvery, time.Time{}
+	if first := s.gc().Interval; first > 0 {
+		tick = min(tick, first)
+	}
 
-	every(ctx, min(maintainEvery, s.opts.GC.Interval), func() {
-		if now := s.opts.Now(); now.Before(next) || !s.opts.GC.Window.has(now) {
+	every(ctx, tick, func() {
+		gc := s.gc()
+
+		next := last.Add(gc.Interval)
+		if last.IsZero() {
+			next = s.opened.Add(max(gc.Delay, gc.Interval))
+		}
+
+		if now := s.opts.Now(); gc.Interval == 0 || now.Before(next) || !gc.Window.has(now) {
 			return
 		}
 
@@ -88,7 +98,7 @@ func (s *Store) keepCollected(ctx context.Context) {
 
 		s.report("collect garbage", err)
 
-		next = s.opts.Now().Add(s.opts.GC.Interval)
+		last = s.opts.Now()
 	})
 }
 
@@ -135,9 +145,9 @@ func (s *Store) collect(ctx context.Context, work *strides) (Collected, error) {
 		needed = newNeeds()
 	}
 
-	if !s.remote && s.opts.Now().Sub(s.opened) < s.opts.GC.Delay {
+	if !s.remote && s.opts.Now().Sub(s.opened) < s.gc().Delay {
 		return all, fmt.Errorf("%w: what earlier processes have answered counts until %s",
-			ErrTooEarly, s.opened.Add(s.opts.GC.Delay).UTC().Format(time.RFC3339))
+			ErrTooEarly, s.opened.Add(s.gc().Delay).UTC().Format(time.RFC3339))
 	}
 
 	for after, more := RepoName(""), true; more && ctx.Err() == nil; {
@@ -217,7 +227,7 @@ func (s *Store) collectRepo(ctx context.Context, name RepoName, needed *needs, w
 			return err
 		}
 
-		if err := r.log.DropHistory(ctx, s.opts.Now().Add(-s.opts.GC.History)); err != nil {
+		if err := r.log.DropHistory(ctx, s.opts.Now().Add(-s.gc().History)); err != nil {
 			return err
 		}
 
@@ -255,7 +265,7 @@ func (gc GC) notice() time.Duration { return gc.Delay + Staleness }
 
 // forgetOld forgets the manifests that were deleted long ago.
 func (s *Store) forgetOld(r *repository, done *Collected) error {
-	deadline := s.opts.Now().Add(-s.opts.GC.undelete())
+	deadline := s.opts.Now().Add(-s.gc().undelete())
 
 	isOld := func(b *burial) bool { return b != nil && !b.Time.After(deadline) }
 

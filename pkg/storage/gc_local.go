@@ -122,7 +122,7 @@ func (s *Store) isFilling(ctx context.Context, r *repository) (bool, error) {
 
 // isYoung says whether an object came to where it is less than gcDelay ago.
 func (s *Store) isYoung(ctx context.Context, info Info) (bool, error) {
-	since := s.opts.Now().Add(-s.opts.GC.Delay)
+	since := s.opts.Now().Add(-s.gc().Delay)
 
 	dater, ok := s.driver.(Dater)
 	if info.Modified.After(since) || !ok {
@@ -208,7 +208,7 @@ func (s *Store) sweepBlob(ctx context.Context, r *repository, dgst digest.Digest
 func (s *Store) takeAway(
 	ctx context.Context, r *repository, dgst digest.Digest, key string,
 ) (finish func() error, gone bool, err error) {
-	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
+	spare, ok := s.leases.doom(key, s.gc().Delay)
 	if !ok {
 		return nil, false, nil
 	}
@@ -294,7 +294,7 @@ func (s *Store) dropMarks(ctx context.Context) error {
 func (s *Store) dropMark(ctx context.Context, r *repository, dgst digest.Digest) error {
 	key := BlobKey(r.name, dgst)
 
-	spare, ok := s.leases.doom(key, s.opts.GC.Delay)
+	spare, ok := s.leases.doom(key, s.gc().Delay)
 	if !ok {
 		return nil
 	}
@@ -314,7 +314,7 @@ func (s *Store) dropMark(ctx context.Context, r *repository, dgst digest.Digest)
 
 // dropUploads drops the uploads that have stood still for long.
 func (s *Store) dropUploads(ctx context.Context, r *repository, done *Collected) error {
-	idle := max(uploadIdle, s.opts.GC.Delay)
+	idle := max(uploadIdle, s.gc().Delay)
 	isOld := func(info Info) bool { return s.opts.Now().Sub(info.Modified) >= idle }
 
 	for info, err := range s.driver.List(ctx, UploadKey(r.name, ""), "") {

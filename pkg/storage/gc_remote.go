@@ -76,7 +76,7 @@ func (s *Store) claimRun(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 
-	return collector.Claim(ctx, s.opts.GC.Interval)
+	return collector.Claim(ctx, s.gc().Interval)
 }
 
 // bucketRun is one run of GC in a bucket.
@@ -188,7 +188,7 @@ func (s *Store) youth(st *state) time.Duration {
 		return oldMark
 	}
 
-	return s.opts.GC.Delay
+	return s.gc().Delay
 }
 
 // condemn commits that all may go, later, of which may still says so.
@@ -290,7 +290,7 @@ func (s *Store) dueSweeps(pending *state, seen map[uint64]time.Time) []Op {
 
 	pending.condemned.Scan(func(dgst digest.Digest, condemned mark) bool {
 		since, known := seen[condemned.Seq]
-		if known && s.opts.Now().Sub(since) >= s.opts.GC.notice() && !pending.needs(dgst) {
+		if known && s.opts.Now().Sub(since) >= s.gc().notice() && !pending.needs(dgst) {
 			ops = append(ops, Op{Kind: OpSweep, Digest: dgst})
 		}
 

@@ -105,7 +105,7 @@ func (run *bucketRun) dueSurplus(st *state, listed map[digest.Digest][]Member) [
 				since = now
 			}
 
-			if now.Sub(since) >= run.store.opts.GC.notice() {
+			if now.Sub(since) >= run.store.gc().notice() {
 				due = append(due, member)
 			} else if len(run.surplus) < maxSurplus {
 				run.surplus[member.Key] = since

@@ -32,6 +32,7 @@ type pulls struct {
 	news  map[RepoName]pullTimes
 	count int // of times in news
 	wrote map[RepoName]bool
+	all   time.Time // when other policies came into force: until then all counts as pulled
 
 	writing sync.Mutex // one writer of our objects at a time
 }
@@ -56,10 +57,31 @@ func (p *pulls) unknown(name RepoName) pullTimes {
 	return newPullTimes(minuteOf(p.store.opened))
 }
 
+// startOver has all that is there count as pulled now: by the policies until now it may have been
+// of no interest what was.
+func (p *pulls) startOver() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.all = p.store.opts.Now()
+}
+
+// atLeast adds to times what counts as pulled anyway.
+func (p *pulls) atLeast(times pullTimes) pullTimes {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if !p.all.IsZero() {
+		times.All = max(times.All, minuteOf(p.all))
+	}
+
+	return times
+}
+
 // note says that a manifest was pulled now. Where there is more news than memory, all of
 // the repository counts as pulled.
 func (p *pulls) note(r *repository, dgst digest.Digest) {
-	if !r.policy.needsPulls() {
+	if !r.policyBy(p.store.gc()).needsPulls() {
 		return
 	}
 
@@ -152,7 +174,7 @@ func (p *pulls) write(ctx context.Context, r *repository) error {
 			next = own.merge(news)
 		}
 
-		if found && next.equal(own) {
+		if next = p.atLeast(next); found && next.equal(own) {
 			return nil
 		}
 

@@ -81,13 +81,13 @@ func (p *pulls) read(ctx context.Context, name RepoName) (pullTimes, error) {
 		}
 	}
 
-	return all, nil
+	return p.atLeast(all), nil
 }
 
 // tend looks after the objects of a repository before GC decides: pulls are noted from now
 // on at the latest, or not any more; what processes that have ended have left is taken over.
 func (p *pulls) tend(ctx context.Context, r *repository) error {
-	if !r.policy.needsPulls() {
+	if !r.policyBy(p.store.gc()).needsPulls() {
 		return p.drop(ctx, r)
 	}
 
@@ -128,7 +128,7 @@ func (p *pulls) refresh(ctx context.Context, r *repository) (pullTimes, error) {
 		p.mu.Unlock()
 	}
 
-	next = next.prune(r.visible.Load())
+	next = p.atLeast(next.prune(r.visible.Load()))
 	next.Format = pullsFormat // that of what could not be read is another
 
 	if found && next.equal(own) {

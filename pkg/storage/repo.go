@@ -16,8 +16,8 @@ type repository struct {
 	store *Store
 	log   Log
 
-	policy Policy       // of retention
-	copies atomic.Int32 // that are under way, from it or into it
+	policy atomic.Pointer[appliedPolicy] // of retention
+	copies atomic.Int32                  // that are under way, from it or into it
 
 	visible atomic.Pointer[state] // what readers see: durable
 
@@ -45,7 +45,7 @@ func openRepo(ctx context.Context, store *Store, name RepoName) (*repository, er
 		return nil, fmt.Errorf("open log of %s: %w", name, err)
 	}
 
-	r := &repository{name: name, store: store, log: log, policy: store.opts.GC.Retention.policyOf(name)}
+	r := &repository{name: name, store: store, log: log}
 	r.visible.Store(newState())
 
 	if err := r.load(ctx); err != nil {

@@ -14,12 +14,13 @@ const retainAtOnce = 500
 
 // judgeOf prepares to decide on a repository as things are now.
 func (s *Store) judgeOf(ctx context.Context, r *repository) (*judge, error) {
+	gc := s.gc()
 	j := &judge{
-		now: s.opts.Now(), delay: s.opts.GC.retentionDelay(), told: s.opts.GC.Delay, policy: r.policy,
+		gc: gc, now: s.opts.Now(), delay: gc.retentionDelay(), told: gc.Delay, policy: *r.policyBy(gc),
 		since: func(dgst digest.Digest) time.Time { return s.leases.since(BlobKey(r.name, dgst)) },
 	}
 
-	if !r.policy.needsPulls() {
+	if !j.policy.needsPulls() {
 		return j, nil
 	}
 
@@ -42,13 +43,13 @@ func (s *Store) retain(ctx context.Context, r *repository, done *Collected) erro
 	}
 
 	p := j.decide(r.visible.Load())
-	if s.opts.GC.Retention.DryRun {
+	if j.gc.Retention.DryRun {
 		s.logPlan(r, p)
 
 		return nil
 	}
 
-	if err := inBatches(ctx, p.tags, func(batch []Verdict) error { return s.retainTags(r, batch, done) }); err != nil {
+	if err := s.inBatches(ctx, j, p.tags, func(batch []Verdict) error { return s.retainTags(r, batch, done) }); err != nil {
 		return err
 	}
 
@@ -56,13 +57,14 @@ func (s *Store) retain(ctx context.Context, r *repository, done *Collected) erro
 		return s.retainCondemned(ctx, r, j, p, done)
 	}
 
-	return inBatches(ctx, p.manifests, func(batch []Verdict) error { return s.retainManifests(r, batch, done) })
+	return s.inBatches(ctx, j, p.manifests, func(batch []Verdict) error { return s.retainManifests(r, j, batch, done) })
 }
 
-// inBatches calls do with some of verdicts at a time, until it fails.
-func inBatches(ctx context.Context, verdicts []Verdict, do func(batch []Verdict) error) error {
+// inBatches calls do with some of the verdicts of j at a time, until it fails, or until other
+// policies hold than j has judged by: the next run does what these say.
+func (s *Store) inBatches(ctx context.Context, j *judge, verdicts []Verdict, do func(batch []Verdict) error) error {
 	for batch := range slices.Chunk(verdicts, retainAtOnce) {
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil || s.gc() != j.gc {
 			return err
 		}
 
@@ -104,11 +106,11 @@ func (s *Store) retainTags(r *repository, goes []Verdict, done *Collected) error
 
 // retainManifests removes manifests that nothing holds. Who would lease one waits until
 // it is gone; one that is leased, or was pushed or held since, stays.
-func (s *Store) retainManifests(r *repository, goes []Verdict, done *Collected) error {
+func (s *Store) retainManifests(r *repository, j *judge, goes []Verdict, done *Collected) error {
 	var doomed []Verdict
 
 	for _, v := range goes {
-		if spare, ok := s.leases.doom(BlobKey(r.name, v.Digest), s.opts.GC.Delay); ok {
+		if spare, ok := s.leases.doom(BlobKey(r.name, v.Digest), j.told); ok {
 			defer spare()
 
 			doomed = append(doomed, v)
@@ -116,7 +118,7 @@ func (s *Store) retainManifests(r *repository, goes []Verdict, done *Collected) 
 	}
 
 	removed, err := s.commitVerdicts(r, doomed, func(pending *state, v Verdict) (Op, bool) {
-		return Op{Kind: OpDeleteManifest, Digest: v.Digest}, s.isLoose(pending, v)
+		return Op{Kind: OpDeleteManifest, Digest: v.Digest}, s.isLoose(pending, j, v)
 	})
 	done.Manifests += removed
 
@@ -125,13 +127,13 @@ func (s *Store) retainManifests(r *repository, goes []Verdict, done *Collected) 
 
 // isLoose says whether nothing holds a manifest still, and whether it has been so for long
 // enough.
-func (s *Store) isLoose(pending *state, v Verdict) bool {
+func (s *Store) isLoose(pending *state, j *judge, v Verdict) bool {
 	record, ok := pending.manifests.Get(v.Digest)
 	if !ok || pending.holdsManifest(record) || !record.Pushed.Equal(v.time) {
 		return false
 	}
 
-	return !s.opts.Now().Before(record.Loose.Add(s.opts.GC.retentionDelay()))
+	return !s.opts.Now().Before(record.Loose.Add(j.delay))
 }
 
 // commitVerdicts commits what decide makes of verdicts, each against the state that those

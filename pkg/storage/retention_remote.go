@@ -27,22 +27,22 @@ func (s *Store) retainCondemned(ctx context.Context, r *repository, j *judge, p 
 		switch {
 		case !ok:
 			fresh = append(fresh, v.Digest)
-		case !j.now.Before(seen.at.Add(s.opts.GC.notice())):
+		case !j.now.Before(seen.at.Add(j.gc.notice())):
 			due = append(due, v)
 		}
 	}
 
-	err := s.condemn(r, fresh, func(pending *state, dgst digest.Digest) bool { return s.isLoose(pending, verdicts[dgst]) })
+	err := s.condemn(r, fresh, func(pending *state, dgst digest.Digest) bool { return s.isLoose(pending, j, verdicts[dgst]) })
 	if err != nil {
 		return err
 	}
 
-	return inBatches(ctx, due, func(batch []Verdict) error {
+	return s.inBatches(ctx, j, due, func(batch []Verdict) error {
 		removed, err := s.commitVerdicts(r, batch, func(pending *state, v Verdict) (Op, bool) {
 			mark, condemned := pending.condemned.Get(v.Digest)
 
 			return Op{Kind: OpDeleteManifest, Digest: v.Digest},
-				condemned && mark.Seq == known[v.Digest].seq && s.isLoose(pending, v)
+				condemned && mark.Seq == known[v.Digest].seq && s.isLoose(pending, j, v)
 		})
 		done.Manifests += removed
 

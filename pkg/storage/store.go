@@ -35,7 +35,8 @@ type Store struct {
 	driver Driver
 	remote bool // what the driver says
 	cache  *guardedCache
-	opts   Options
+	opts   Options // but for GC, which may have changed
+	policy atomic.Pointer[GC]
 
 	tasks         *tasks
 	durability    *durability
@@ -78,6 +79,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 		tasks: newTasks(ctx), placing: newKeyLocks(), examining: newKeyLocks(), bodies: newBodies(maxBodies),
 	}
 	s.cache = newGuardedCache(cache, opts, &s.figures)
+	s.policy.Store(&opts.GC)
 	s.leases = newLeases(opts.Now)
 	s.opened = opts.Now()
 	s.repos = newRepos(s)
@@ -102,17 +104,11 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 
 	s.tasks.loop(s.keepSettled)
 	s.tasks.loop(s.keepCheckpoints)
-
-	if opts.GC.Interval > 0 {
-		s.tasks.loop(s.keepCollected)
-	}
+	s.tasks.loop(s.keepCollected)
+	s.tasks.loop(s.keepPulls)
 
 	if opts.Scrub.Interval > 0 {
 		s.tasks.loop(s.keepScrubbed)
-	}
-
-	if opts.GC.Retention.needsPulls() {
-		s.tasks.loop(s.keepPulls)
 	}
 
 	if s.remote {
@@ -161,7 +157,7 @@ func (s *Store) keepSettled(ctx context.Context) {
 		s.report("flush", s.durability.settleIdle(ctx))
 		s.report("close idle uploads", s.sessions.closeIdle(ctx, sessionIdle))
 		s.repos.evict(maxLoaded)
-		s.leases.expire(s.opts.GC.Delay)
+		s.leases.expire(s.gc().Delay)
 	})
 }
 

@@ -21,6 +21,7 @@ type Verdict struct {
 
 // judge decides what GC keeps in a repository. It changes nothing.
 type judge struct {
+	gc     *GC // that it judges by
 	now    time.Time
 	delay  time.Duration // that what was pushed or let go of stays
 	told   time.Duration // that what a client was told of stays

@@ -111,7 +111,7 @@ func (s *Store) Why(ctx context.Context, repo RepoName, dgst digest.Digest) (Exp
 
 	e.sum()
 
-	if s.opts.GC.Interval == 0 && e.Then != "" {
+	if s.gc().Interval == 0 && e.Then != "" {
 		e.Then += " (none comes by itself, since gc is off)"
 	}
 

@@ -25,7 +25,7 @@ func (s *Store) whyBlob(ctx context.Context, r *repository, st *state, e *Explan
 	}
 
 	for buried := range st.buriedNamers(e.Digest) {
-		e.keep(buried.Time.Add(s.opts.GC.undelete()), "%s", whyBuried(buried, e.Digest))
+		e.keep(buried.Time.Add(s.gc().undelete()), "%s", whyBuried(buried, e.Digest))
 	}
 
 	if len(st.kept) > 0 && !s.remote {
@@ -56,12 +56,12 @@ func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Expla
 		return blobError(e.Digest, err)
 	}
 
-	if since := s.leases.since(key); !s.remote && s.opts.Now().Sub(since) < s.opts.GC.Delay {
-		e.keep(since.Add(s.opts.GC.Delay), "a client was told at %s that it is there", stamp(since))
+	if since := s.leases.since(key); !s.remote && s.opts.Now().Sub(since) < s.gc().Delay {
+		e.keep(since.Add(s.gc().Delay), "a client was told at %s that it is there", stamp(since))
 	}
 
-	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.opts.GC.Delay {
-		e.keep(info.Modified.Add(s.opts.GC.Delay), "its file was written at %s", stamp(info.Modified))
+	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.gc().Delay {
+		e.keep(info.Modified.Add(s.gc().Delay), "its file was written at %s", stamp(info.Modified))
 	}
 
 	if !st.needs(e.Digest) {

@@ -30,11 +30,11 @@ func (s *Store) whyManifest(ctx context.Context, r *repository, st *state, e *Ex
 
 	if !v.Keep {
 		e.Then = "it is removed by a run of gc, since " + v.Reason + ", and can be brought back for " +
-			spell(s.opts.GC.undelete())
+			spell(s.gc().undelete())
 		s.whyNotYet(r, st, j.now, e)
 	}
 
-	if s.opts.GC.Retention.DryRun {
+	if s.gc().Retention.DryRun {
 		e.keep(time.Time{}, "retention.dryRun is set: retention removes nothing")
 	}
 
@@ -65,7 +65,7 @@ func (s *Store) whyNotYet(r *repository, st *state, now time.Time, e *Explanatio
 		return
 	}
 
-	wait := s.opts.GC.notice()
+	wait := s.gc().notice()
 	seen, ok := s.condemnations.of(r, st, e.Digest)
 
 	switch until := seen.at.Add(wait); {
