@@ -131,11 +131,17 @@ func mustChanged(t *testing.T) (c *changed, files, pairs [][]byte) {
 	c.put("pair.pem", pairs[0])
 	c.process = mustServe(t, c.dir, string(files[0]))
 	c.url = strings.Replace(c.url, "http:", "https:", 1)
-	c.client = &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // made by the test
-	}}
+	c.client = newClient()
 
 	return c, files, pairs
+}
+
+// newClient makes a client with connections of its own. Only who uses it closes these: one that is
+// about to be used cannot be closed by another.
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // made by the test
+	}}
 }
 
 // read counts what the log tells, until it ends.
@@ -180,7 +186,7 @@ func (c *changed) reload() {
 }
 
 // ask sends a request, and returns what is wrong with the answer.
-func (c *changed) ask(ctx context.Context, user, method, path string, body []byte, want int, headers ...string) error {
+func (c *changed) ask(ctx context.Context, client *http.Client, user, method, path string, body []byte, want int, headers ...string) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -192,7 +198,7 @@ func (c *changed) ask(ctx context.Context, user, method, path string, body []byt
 		req.Header.Set(headers[i], headers[i+1])
 	}
 
-	resp, err := c.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -209,6 +215,9 @@ func (c *changed) ask(ctx context.Context, user, method, path string, body []byt
 
 // work pushes and pulls images, one and then others until ctx ends, and counts its requests.
 func (c *changed) work(ctx context.Context, user string, done *atomic.Int64) error {
+	client := newClient()
+	defer client.CloseIdleConnections()
+
 	for n := 0; n == 0 || ctx.Err() == nil; n++ {
 		config := fmt.Appendf(nil, `{"user": %q, "n": %d}`, user, n)
 		dgst := fmt.Sprintf("sha256:%x", sha256.Sum256(config))
@@ -227,7 +236,7 @@ func (c *changed) work(ctx context.Context, user string, done *atomic.Int64) err
 			{http.MethodGet, repo + "/blobs/" + dgst, nil, http.StatusOK},
 		} {
 			// Finished although the load ends meanwhile: one that is cut off is no answer.
-			err := c.ask(context.WithoutCancel(ctx), user, step.method, step.path, step.body, step.want, "Content-Type", manifestType)
+			err := c.ask(context.WithoutCancel(ctx), client, user, step.method, step.path, step.body, step.want, "Content-Type", manifestType)
 			if err != nil {
 				return err
 			}
@@ -236,7 +245,7 @@ func (c *changed) work(ctx context.Context, user string, done *atomic.Int64) err
 		}
 
 		if n%5 == 0 {
-			c.client.CloseIdleConnections() // the next one gets the certificate of the moment
+			client.CloseIdleConnections() // the next one gets the certificate of the moment
 		}
 	}
 
@@ -343,6 +352,8 @@ func TestReloads(t *testing.T) {
 		t.Errorf("left open: %d descriptors (%d before), %d goroutines (%d before)", d, descriptors, g, goroutines)
 	}
 
+	left := time.Since(start) - took
+
 	if got := c.taken.Load(); got < reloads {
 		t.Errorf("only %d reloads were taken in", got)
 	}
@@ -361,6 +372,6 @@ func TestReloads(t *testing.T) {
 		return true
 	})
 
-	t.Logf("%d reloads in %s beside %d requests; descriptors %d, goroutines %d", c.taken.Load(), took, done.Load(),
-		descriptors, goroutines)
+	t.Logf("%d reloads in %s beside %d requests; descriptors %d, goroutines %d, counted again in %s, stopped in %s",
+		c.taken.Load(), took, done.Load(), descriptors, goroutines, left, time.Since(start)-took-left)
 }

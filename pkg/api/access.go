@@ -42,11 +42,11 @@ func (n need) met(r *request) bool {
 	case needsDelete:
 		return r.may.Any(access.Delete)
 	case needsAdmin:
-		return r.rules.Admin(r.user).Any(access.Delete)
+		return r.doors.rules.Admin(r.user).Any(access.Delete)
 	case needsMetrics:
-		return r.rules.Metrics(r.user)
+		return r.doors.rules.Metrics(r.user)
 	case needsInsight:
-		return r.user.Name != "" && r.rules.Admin(r.user).Any(access.Read)
+		return r.user.Name != "" && r.doors.rules.Admin(r.user).Any(access.Read)
 	}
 
 	return false
@@ -66,15 +66,15 @@ func (r *request) hides(needs need) bool {
 // Errors: errDenied; auth.ErrUnauthorized, with the challenges set, if he could log in.
 func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 	if r.repo != "" {
-		r.may = r.rules.Of(r.user, string(r.repo))
+		r.may = r.doors.rules.Of(r.user, string(r.repo))
 	}
 
-	stranger := r.user.Anonymous() && r.ways.Any()
+	stranger := r.user.Anonymous() && r.doors.ways.Any()
 	if stranger && r.endpoint == endpointBase {
 		challenge(w, r, nil) // some clients send their credentials only if they are asked here
 	}
 
-	nobody := found.needs == needsLogin && !r.ways.Any() // the handler knows what to say
+	nobody := found.needs == needsLogin && !r.doors.ways.Any() // the handler knows what to say
 	if found.needs.met(r) || nobody {
 		return found.handle, nil
 	}
@@ -94,7 +94,7 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 
 // mayRead says whether the user may read a repository, which need not be that of the request.
 func (r *request) mayRead(repo storage.RepoName) bool {
-	return r.rules.Of(r.user, string(repo)).Any(access.Read)
+	return r.doors.rules.Of(r.user, string(repo)).Any(access.Read)
 }
 
 // mayCreate says whether the user may push what sets no tag.

@@ -14,7 +14,7 @@ import (
 // Errors: auth.ErrUnauthorized, with the challenges set; auth.ErrUnavailable,
 // auth.ErrCrossOrigin, *auth.TooManyError.
 func authenticate(w *response, r *request) error {
-	if !r.ways.Any() || r.endpoint.health() || r.endpoint.login() {
+	if !r.doors.ways.Any() || r.endpoint.health() || r.endpoint.login() {
 		return nil
 	}
 
@@ -22,7 +22,7 @@ func authenticate(w *response, r *request) error {
 		r.Header.Del("Authorization")
 	}
 
-	user, err := r.ways.User(r.Request)
+	user, err := r.doors.ways.User(r.Request)
 	if err == nil && user.Anonymous() && !r.welcomesAll() {
 		err = auth.ErrUnauthorized
 	}
@@ -38,7 +38,7 @@ func authenticate(w *response, r *request) error {
 	}
 
 	if errors.Is(err, auth.ErrSession) { // next time the browser comes without
-		http.SetCookie(w, r.ways.OpenID().Forget())
+		http.SetCookie(w, r.doors.ways.OpenID().Forget())
 	}
 
 	if err != nil {
@@ -52,12 +52,12 @@ func authenticate(w *response, r *request) error {
 
 // welcomesAll says whether one who is not logged in may do anything where the request goes.
 func (r *request) welcomesAll() bool {
-	return r.rules.Anonymous() || r.endpoint == endpointMetrics && r.rules.Metrics(auth.User{})
+	return r.doors.rules.Anonymous() || r.endpoint == endpointMetrics && r.doors.rules.Metrics(auth.User{})
 }
 
 // challenge says how to log in.
 func challenge(w *response, r *request, why error) {
-	w.Header()["Www-Authenticate"] = r.ways.Challenges(why, tokenNeeds(r))
+	w.Header()["Www-Authenticate"] = r.doors.ways.Challenges(why, tokenNeeds(r))
 }
 
 // saysNothing says whether the credentials are an empty name with an empty password: podman

@@ -59,7 +59,7 @@ func (h catalogHandler) readable(r *request, after storage.RepoName, n int) ([]s
 		return found, false, nil
 	}
 
-	for _, part := range r.rules.Readable(r.user) {
+	for _, part := range r.doors.rules.Readable(r.user) {
 		for repo, err := range h.within(r.Context(), part, after) {
 			if err != nil {
 				return nil, false, err

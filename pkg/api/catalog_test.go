@@ -52,7 +52,7 @@ func pageOf(t testing.TB, catalog *largeCatalog, everyone map[string][]string, n
 	t.Helper()
 
 	catalog.named = 0
-	r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), rules: mustRules(t, everyone)}
+	r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), doors: &doors{rules: mustRules(t, everyone)}}
 
 	repos, _, err := catalogHandler{catalog: catalog}.readable(r, "", n)
 	if err != nil {
@@ -96,7 +96,7 @@ func BenchmarkCatalog(b *testing.B) {
 		"wildcard": {"*-998/**": {"read"}},
 	} {
 		rules := mustRules(b, everyone)
-		r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), rules: rules}
+		r := &request{Request: httptest.NewRequest(http.MethodGet, "/", nil), doors: &doors{rules: rules}}
 
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

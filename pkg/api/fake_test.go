@@ -35,7 +35,7 @@ func mustRules(t testing.TB, everyone map[string][]string) *access.Rules {
 func serveOne(handle handler, path string, rules *access.Rules) int {
 	hr := httptest.NewRequest(http.MethodPost, path, nil)
 	rec := httptest.NewRecorder()
-	r := &request{Request: hr, query: hr.URL.Query(), rules: rules}
+	r := &request{Request: hr, query: hr.URL.Query(), doors: &doors{rules: rules}}
 	r.target, _ = parseTarget(hr.URL.Path)
 
 	if err := handle(newResponse(rec, hr, 0), r); err != nil {

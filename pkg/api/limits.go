@@ -185,7 +185,7 @@ func (c *clients) of(name string) *rate.Limiter {
 
 // identifies says whether a request says who sends it, in a way that somebody will check.
 func (r *request) identifies() bool {
-	if !r.ways.Any() || r.Method == http.MethodOptions {
+	if !r.doors.ways.Any() || r.Method == http.MethodOptions {
 		return false
 	}
 

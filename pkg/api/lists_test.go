@@ -111,9 +111,9 @@ func TestCatalog(t *testing.T) {
 			hr, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			So(err, ShouldBeNil)
 
-			repos, more, err := h.readable(&request{Request: hr, rules: rules}, "", 1)
+			repos, more, err := h.readable(&request{Request: hr, doors: &doors{rules: rules}}, "", 1)
 			So(fmt.Sprint(repos, more, err), ShouldEqual, "[b/x] true <nil>")
-			repos, more, err = h.readable(&request{Request: hr, rules: rules}, "", -1)
+			repos, more, err = h.readable(&request{Request: hr, doors: &doors{rules: rules}}, "", -1)
 			So(fmt.Sprint(repos, more, err), ShouldEqual, "[b/x c] false <nil>")
 		})
 	})

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/auth"
 )
 
 func everyoneMay(actions ...string) *config.AccessControl {
@@ -187,6 +189,33 @@ func TestReloadClientCAs(t *testing.T) {
 	resp, err := ask()
 	c.must(err)
 	equal(t, resp.StatusCode, 200, "a certificate of the new authority")
+}
+
+// TestResumed: what is asked of a session that is resumed, whether or not crypto/tls asks too.
+func TestResumed(t *testing.T) {
+	ca, other := servers.NewCA(t), servers.NewCA(t)
+
+	trusted, err := auth.LoadCAs(ca.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	shown := func(by *servers.CA, resumed bool) tls.ConnectionState {
+		made := by.IssueClient(t, x509.Certificate{Subject: pkix.Name{CommonName: "bob"}})
+
+		cert, err := x509.ParseCertificate(made.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return tls.ConnectionState{DidResume: resumed, PeerCertificates: []*x509.Certificate{cert}}
+	}
+
+	verify := resumedBy(trusted)
+	equal(t, verify(shown(ca, true)), nil, "of an authority that is trusted")
+	equal(t, errors.Is(verify(shown(other, true)), errResumed), true, "of another one")
+	equal(t, verify(shown(other, false)), nil, "a new session, which crypto/tls verifies")
+	equal(t, verify(tls.ConnectionState{DidResume: true}), nil, "without a certificate")
 }
 
 // joined is a file of what is in others.

@@ -22,8 +22,7 @@ type request struct {
 
 	query url.Values
 	user  auth.User
-	ways  *auth.Ways // the same for all of the request, as are rules
-	rules *access.Rules
+	doors *doors         // the same for all of the request
 	may   access.Actions // what the user may do in repo
 	id    string         // in the log and in X-Request-Id
 	start time.Time
@@ -124,8 +123,7 @@ func (s *Server) route(w *response, r *request) error {
 	parsed, err := s.parse(r.URL.Path)
 	r.target = parsed
 
-	now := s.doors.Load()
-	r.ways, r.rules = now.ways, now.rules
+	r.doors = s.doors.Load()
 
 	if strings.HasPrefix(r.URL.Path, "/v2") {
 		w.set("Docker-Distribution-Api-Version", "registry/2.0")
@@ -134,7 +132,7 @@ func (s *Server) route(w *response, r *request) error {
 	s.allowOrigin(w, r)
 
 	lost := errors.Is(err, errNoEndpoint)
-	if limited := now.limits.admit(r, !lost && r.identifies()); limited != nil {
+	if limited := r.doors.limits.admit(r, !lost && r.identifies()); limited != nil {
 		return limited
 	}
 
@@ -146,7 +144,7 @@ func (s *Server) route(w *response, r *request) error {
 		return s.options(w, r)
 	}
 
-	if err := now.limits.settle(r, authenticate(w, r)); err != nil {
+	if err := r.doors.limits.settle(r, authenticate(w, r)); err != nil {
 		return err
 	}
 

@@ -62,7 +62,7 @@ func loadTLS(cfg *config.TLS) (*tls.Config, error) {
 var errResumed = errors.New("the client certificate of the session is not good any more")
 
 // resumedBy verifies the client certificate of a session that is resumed: it may be one of
-// before a reload, when others were trusted.
+// before a reload, when others were trusted. Not every Go 1.26 does so itself (go.dev/issue/77376).
 func resumedBy(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if !state.DidResume || len(state.PeerCertificates) == 0 {
