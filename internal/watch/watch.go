@@ -12,8 +12,7 @@ import (
 
 // Options say how fast a Watcher is. Zero values are replaced by the defaults.
 type Options struct {
-	Quiet time.Duration // without an event before the files are looked at; 100 ms
-	Most  time.Duration // after the first event, they are looked at anyway; 1 s
+	Quiet time.Duration // for which the files have stood still when a change is told of; 100 ms
 	Poll  time.Duration // they are looked at without any event; 10 s
 }
 
@@ -25,8 +24,9 @@ type Watcher struct {
 	done    chan struct{}
 	events  *fsnotify.Watcher // nil = there are none, files are only polled
 
-	mu     sync.Mutex // guards what follows
-	stamps map[string]stamp
+	mu     sync.Mutex       // guards what follows
+	stamps map[string]stamp // as they were when they were looked at last
+	moving bool             // a file was another one then, of which nobody was told
 }
 
 // New begins to watch files. They need not be there. An error says that the system tells of no
@@ -34,10 +34,6 @@ type Watcher struct {
 func New(files []string, opts Options) (*Watcher, error) {
 	if opts.Quiet == 0 {
 		opts.Quiet = 100 * time.Millisecond
-	}
-
-	if opts.Most == 0 {
-		opts.Most = time.Second
 	}
 
 	if opts.Poll == 0 {
@@ -104,74 +100,84 @@ func (w *Watcher) run() {
 	defer close(w.done)
 
 	var (
-		poll     = time.NewTicker(w.opts.Poll)
-		quiet    = time.NewTimer(time.Hour)
-		deadline time.Time // of those files that an event has told of
-		events   <-chan fsnotify.Event
-		errs     <-chan error
+		poll   = time.NewTicker(w.opts.Poll)
+		look   = time.NewTimer(w.opts.Quiet)
+		events <-chan fsnotify.Event
+		errs   <-chan error
 	)
 
 	defer poll.Stop()
-	defer quiet.Stop()
-	quiet.Stop()
+	defer look.Stop()
 
 	if w.events != nil {
 		events, errs = w.events.Events, w.events.Errors
 	}
 
+	// The timer is not set back by an event, which may be of any file in the directory.
+	soon := true
+
 	for {
 		select {
 		case <-w.stop:
 			return
-		case <-events:
-			now := time.Now()
-			if deadline.IsZero() {
-				deadline = now.Add(w.opts.Most)
+		case <-look.C:
+			soon = w.look()
+			if soon {
+				look.Reset(w.opts.Quiet)
 			}
 
-			quiet.Reset(max(0, min(w.opts.Quiet, deadline.Sub(now))))
+			continue
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
 		case _, ok := <-errs: // events were lost
 			if !ok {
 				errs = nil
 			}
-
-			quiet.Reset(w.opts.Quiet)
-		case <-quiet.C:
-			deadline = time.Time{}
-			w.look()
 		case <-poll.C:
-			w.look()
+		}
+
+		if !soon {
+			soon = true
+			look.Reset(w.opts.Quiet)
 		}
 	}
 }
 
-// look tells if a file has changed.
-func (w *Watcher) look() {
+// look tells of a change when the files are as they were the last time: one that is being
+// written may be half there. It says whether it must be called again.
+func (w *Watcher) look() (again bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
 	files := make([]string, 0, len(w.stamps))
-	changed := false
 
 	for file, before := range w.stamps {
 		files = append(files, file)
 
 		if now := stampOf(file); !now.equal(before) {
 			w.stamps[file] = now
-			changed = true
+			again = true
 		}
 	}
 
 	w.follow(files) // links may lead elsewhere now
 
-	if !changed {
-		return
+	if again || !w.moving {
+		w.moving = again
+
+		return again
 	}
+
+	w.moving = false
 
 	select {
 	case w.changes <- struct{}{}:
 	default: // one waits to be taken
 	}
+
+	return false
 }
 
 // stamp is what a file looks like from outside. The zero stamp is a file that is not there.

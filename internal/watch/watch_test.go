@@ -34,7 +34,7 @@ func write(t *testing.T, path, text string) {
 func watching(t *testing.T, poll time.Duration, files ...string) *Watcher {
 	t.Helper()
 
-	w, err := New(files, Options{Quiet: 20 * time.Millisecond, Most: 200 * time.Millisecond, Poll: poll})
+	w, err := New(files, Options{Quiet: 20 * time.Millisecond, Poll: poll})
 	must(t, err)
 	t.Cleanup(func() { must(t, w.Close()) })
 
@@ -129,6 +129,42 @@ func TestHalves(t *testing.T) {
 	w.until(t, file, "half and half")
 }
 
+// TestStandsStill: while a file changes nothing is told, and once when it has stood still.
+func TestStandsStill(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "")
+
+	w := &Watcher{changes: make(chan struct{}, 1)}
+	w.Set([]string{file})
+
+	for i, step := range []struct {
+		text        string
+		again, told bool
+	}{
+		{"", false, false},
+		{"one", true, false},
+		{"one, two", true, false},
+		{"one, two", false, true},
+		{"one, two", false, false},
+	} {
+		if step.again {
+			write(t, file, step.text)
+		}
+
+		again, told := w.look(), false
+
+		select {
+		case <-w.Changes():
+			told = true
+		default:
+		}
+
+		if again != step.again || told != step.told {
+			t.Errorf("look %d: look again %v, told %v", i, again, told)
+		}
+	}
+}
+
 // TestConfigMap does as the kubelet does: file -> ..data/file, ..data -> a directory, which is
 // replaced by a rename, and then removed.
 func TestConfigMap(t *testing.T) {
@@ -152,6 +188,30 @@ func TestConfigMap(t *testing.T) {
 		w.until(t, file, next.text)
 		must(t, os.RemoveAll(filepath.Join(dir, next.old)))
 	}
+}
+
+// TestDirectoryReplaced: the directory goes, and another one comes under its name.
+func TestDirectoryReplaced(t *testing.T) {
+	root := t.TempDir()
+	dir, next := filepath.Join(root, "dir"), filepath.Join(root, "next")
+	file := filepath.Join(dir, "file")
+
+	must(t, os.Mkdir(dir, 0o700))
+	write(t, file, "one")
+	w := watching(t, 100*time.Millisecond, file)
+
+	for _, text := range []string{"two", "333", "four"} {
+		must(t, os.Mkdir(next, 0o700))
+		write(t, filepath.Join(next, "file"), text)
+		must(t, os.Rename(dir, filepath.Join(root, "old-"+text)))
+		must(t, os.Rename(next, dir))
+		w.until(t, file, text)
+	}
+
+	w.change(t, "the directory is removed", func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Mkdir(dir, 0o700))
+	write(t, file, "five!")
+	w.until(t, file, "five!")
 }
 
 // TestLinks: a change anywhere on the way to the file is told of.

@@ -41,6 +41,10 @@ func authenticate(w *response, r *request) error {
 		http.SetCookie(w, r.doors.ways.OpenID().Forget())
 	}
 
+	if errors.Is(err, auth.ErrCertificate) { // next time the client shows one that is good
+		w.Header().Set("Connection", "close")
+	}
+
 	if err != nil {
 		return fmt.Errorf("authenticate: %w", err)
 	}

@@ -191,6 +191,49 @@ func TestReloadClientCAs(t *testing.T) {
 	equal(t, resp.StatusCode, 200, "a certificate of the new authority")
 }
 
+// TestReloadClientCAsOpen: a connection that is open lets nobody in whose authority is not trusted
+// any more. It is closed, so that the client can show another certificate.
+func TestReloadClientCAsOpen(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			ca, other := servers.NewCA(t), servers.NewCA(t)
+			cert, key := ca.Issue(t)
+			cfg := config.HTTP{TLS: &config.TLS{Cert: cert, Key: key, CACert: ca.Path}}
+			c := dialWith(t, cfg, openRegistry(t))
+			c.base = strings.Replace(c.base, "http", "https", 1)
+			bob := x509.Certificate{Subject: pkix.Name{CommonName: "bob"}}
+			shown := ca.IssueClient(t, bob)
+
+			c.show(ca, shown)
+			transport := &http.Transport{
+				TLSClientConfig:   c.http.Transport.(*http.Transport).TLSClientConfig.Clone(),
+				ForceAttemptHTTP2: protocol == "HTTP/2.0",
+			}
+			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return &shown, nil
+			}
+			c.http.Transport = transport
+			t.Cleanup(transport.CloseIdleConnections)
+
+			equal(t, c.get("/v2/").expect(t, 200).Proto, protocol, "protocol")
+
+			both := cfg
+			both.TLS = &config.TLS{Cert: cert, Key: key, CACert: joined(t, ca.Path, other.Path)}
+			c.must(c.server.Reload(both))
+			c.get("/v2/").expect(t, 200)
+
+			only := cfg
+			only.TLS = &config.TLS{Cert: cert, Key: key, CACert: other.Path}
+			c.must(c.server.Reload(only))
+
+			shown = other.IssueClient(t, bob)
+
+			c.get("/v2/").refused(t, 401, "UNAUTHORIZED")
+			c.get("/v2/").expect(t, 200)
+		})
+	}
+}
+
 // TestResumed: what is asked of a session that is resumed, whether or not crypto/tls asks too.
 func TestResumed(t *testing.T) {
 	ca, other := servers.NewCA(t), servers.NewCA(t)
@@ -213,7 +256,7 @@ func TestResumed(t *testing.T) {
 
 	verify := resumedBy(trusted)
 	equal(t, verify(shown(ca, true)), nil, "of an authority that is trusted")
-	equal(t, errors.Is(verify(shown(other, true)), errResumed), true, "of another one")
+	equal(t, errors.Is(verify(shown(other, true)), auth.ErrCertificate), true, "of another one")
 	equal(t, verify(shown(other, false)), nil, "a new session, which crypto/tls verifies")
 	equal(t, verify(tls.ConnectionState{DidResume: true}), nil, "without a certificate")
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"zotregistry.io/zot/pkg/api/config"
@@ -58,29 +57,15 @@ func loadTLS(cfg *config.TLS) (*tls.Config, error) {
 	return loaded, nil
 }
 
-// errResumed: a session is resumed whose client certificate is not good any more.
-var errResumed = errors.New("the client certificate of the session is not good any more")
-
 // resumedBy verifies the client certificate of a session that is resumed: it may be one of
-// before a reload, when others were trusted. Not every Go 1.26 does so itself (go.dev/issue/77376).
+// before a reload, when others were trusted. Who is refused here begins a new session. Not every
+// Go 1.26 does so itself (go.dev/issue/77376).
 func resumedBy(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if !state.DidResume || len(state.PeerCertificates) == 0 {
 			return nil
 		}
 
-		between := x509.NewCertPool()
-		for _, cert := range state.PeerCertificates[1:] {
-			between.AddCert(cert)
-		}
-
-		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
-			Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		})
-		if err != nil {
-			return fmt.Errorf("%w: %w", errResumed, err)
-		}
-
-		return nil
+		return auth.VerifyClient(state.PeerCertificates, authorities)
 	}
 }

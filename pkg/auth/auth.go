@@ -27,6 +27,8 @@ var (
 	// ErrScope is an ErrUnauthorized: another token would do.
 	ErrScope = fmt.Errorf("%w: the token does not allow this", ErrUnauthorized)
 
+	// ErrCertificate is an ErrUnauthorized: a new connection, with another certificate, may do.
+	ErrCertificate = fmt.Errorf("%w: the client certificate is not good any more", ErrUnauthorized)
 	// errNotMine: there are no credentials that a way understands.
 	errNotMine = errors.New("no credentials of this kind")
 )

@@ -32,6 +32,10 @@ func openHTPasswd(path string) (*htpasswd, error) {
 		return nil, fmt.Errorf("http.auth.htpasswd.path: %w", err)
 	}
 
+	if len(bytes.TrimSpace(data)) == 0 { // about to be written, perhaps
+		return nil, fmt.Errorf("http.auth.htpasswd.path: %s: is empty; one without users says so in a line that begins with #", path)
+	}
+
 	hashes, err := parseHTPasswd(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("http.auth.htpasswd.path: %s: %w", path, err)
@@ -77,8 +81,8 @@ func parseHTPasswd(r io.Reader) (map[string]passwordHash, error) {
 }
 
 func parseEntry(line string) (string, passwordHash, error) {
-	user, text, _ := strings.Cut(line, ":")
-	if user == "" {
+	user, text, found := strings.Cut(line, ":")
+	if user == "" || !found { // the line is not shown: it may be a password
 		return "", nil, errors.New("not of the form user:hash")
 	}
 

@@ -52,7 +52,7 @@ func TestBadHTPasswd(t *testing.T) {
 	good := hash(t, "x")
 
 	for line, want := range map[string]string{
-		"ann":                           "line 2: the hash of user \"ann\" is not of a kind",
+		"ann":                           "line 2: not of the form user:hash",
 		"ann:{SHA}abc":                  "line 2: the hash of user \"ann\" is not of a kind",
 		"ann:$2y$10$abc":                "line 2: the hash of user \"ann\" is no whole bcrypt hash",
 		"ann:$apr1$x$y":                 "line 2: the hash of user \"ann\" is not of a kind",
@@ -65,6 +65,11 @@ func TestBadHTPasswd(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path+": "+want) || strings.Contains(err.Error(), "abc") {
 			t.Errorf("%q: got %v", line, err)
 		}
+	}
+
+	for _, text := range []string{"", "\n \n"} {
+		_, err := openHTPasswd(passwords(t, text))
+		equal(t, strings.Contains(fmt.Sprint(err), "is empty"), true, fmt.Sprintf("%q: %v", text, err))
 	}
 
 	_, err := Open(config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: "/no/such"}}}, nil)

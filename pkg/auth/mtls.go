@@ -2,19 +2,23 @@ package auth
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net/http"
 	"regexp"
+	"time"
 
 	"zotregistry.io/zot/pkg/api/config"
 )
 
-// mtls is the way of client certificates. crypto/tls has verified that http.tls.cacert
-// signed them; this takes the user's name from them.
+// mtls is the way of client certificates. It takes the user's name from them. crypto/tls has
+// verified who signed them, but a connection may be older than what http.tls.cacert says now.
 type mtls struct {
-	realm      string
-	attributes []attribute
+	realm       string
+	attributes  []attribute
+	authorities *x509.CertPool
+	known       *remembered // certificates that were good a moment ago
 }
 
 // attribute is a name that a certificate has, "" if it has none of this kind.
@@ -32,7 +36,12 @@ func openMTLS(cfg config.HTTP) (*mtls, error) {
 		names.SetDefaults()
 	}
 
-	m := &mtls{realm: cfg.Realm}
+	authorities, err := LoadCAs(cfg.TLS.CACert)
+	if err != nil {
+		return nil, fmt.Errorf("http.tls.cacert: %w", err)
+	}
+
+	m := &mtls{realm: cfg.Realm, authorities: authorities, known: newRemembered(rememberFor)}
 
 	for _, name := range names.IdentityAttributes {
 		attribute, err := newAttribute(name, *names)
@@ -105,11 +114,27 @@ func (m *mtls) User(r *http.Request) (User, error) {
 		return User{}, errNotMine
 	}
 
-	cert := r.TLS.VerifiedChains[0][0]
+	cert, now := r.TLS.PeerCertificates[0], time.Now()
+	mark := passwordMark(sha256.Sum256(cert.Raw))
+
+	if user, ok := m.known.get(mark, now); ok {
+		return user, nil
+	}
+
+	if err := VerifyClient(r.TLS.PeerCertificates, m.authorities); err != nil {
+		return User{}, err
+	}
 
 	for _, name := range m.attributes {
 		if name := name(cert); name != "" {
-			return User{Name: name}, nil
+			user, until := User{Name: name}, now.Add(rememberFor)
+			if cert.NotAfter.Before(until) {
+				until = cert.NotAfter
+			}
+
+			m.known.addUntil(mark, user, now, until)
+
+			return user, nil
 		}
 	}
 

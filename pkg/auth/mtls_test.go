@@ -8,12 +8,20 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"zotregistry.io/zot/internal/servers"
 	"zotregistry.io/zot/pkg/api/config"
 )
 
-// shows is a certificate as crypto/tls hands it on.
-func shows(cert *x509.Certificate) *tls.ConnectionState {
+// shows is a certificate that ca makes, as crypto/tls hands it on.
+func shows(t *testing.T, ca *servers.CA, names x509.Certificate) *tls.ConnectionState {
+	t.Helper()
+
+	cert, err := x509.ParseCertificate(ca.IssueClient(t, names).Certificate[0])
+	must(t, cert, err)
+
 	return &tls.ConnectionState{
 		PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}},
 	}
@@ -28,7 +36,8 @@ func mustURI(t *testing.T, text string) *url.URL {
 }
 
 func TestIdentity(t *testing.T) {
-	full := &x509.Certificate{
+	ca := servers.NewCA(t)
+	full := x509.Certificate{
 		Subject:        pkix.Name{CommonName: "ann", Organization: []string{"zot"}},
 		EmailAddresses: []string{"ann@example.com", "ann@example.org"},
 		DNSNames:       []string{"a.example", "b.example"},
@@ -38,7 +47,7 @@ func TestIdentity(t *testing.T) {
 	for _, row := range []struct {
 		what string
 		cfg  config.MTLS
-		cert *x509.Certificate
+		cert x509.Certificate
 		want string
 	}{
 		{"common name", config.MTLS{IdentityAttributes: []string{"CommonName"}}, full, "ann"},
@@ -75,16 +84,16 @@ func TestIdentity(t *testing.T) {
 		{
 			"the first that is there, the others are not",
 			config.MTLS{IdentityAttributes: []string{"URI", "Email", "DNSName", "CommonName"}},
-			&x509.Certificate{Subject: pkix.Name{CommonName: "bob"}},
+			x509.Certificate{Subject: pkix.Name{CommonName: "bob"}},
 			"bob",
 		},
-		{"nothing", config.MTLS{IdentityAttributes: []string{"CommonName", "Subject", "URI"}}, &x509.Certificate{}, ""},
+		{"nothing", config.MTLS{IdentityAttributes: []string{"CommonName", "Subject", "URI"}}, x509.Certificate{}, ""},
 	} {
-		m, err := openMTLS(config.HTTP{TLS: &config.TLS{CACert: "ca"}, Auth: config.Auth{MTLS: &row.cfg}})
+		m, err := openMTLS(config.HTTP{TLS: &config.TLS{CACert: ca.Path}, Auth: config.Auth{MTLS: &row.cfg}})
 		must(t, m, err)
 
 		r := as(t, "", "")
-		r.TLS = shows(row.cert)
+		r.TLS = shows(t, ca, row.cert)
 
 		user, err := m.User(r)
 		equal(t, user.Name, row.want, row.what)
@@ -93,7 +102,7 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestCertificatesThatAreNone(t *testing.T) {
-	m, err := openMTLS(config.HTTP{TLS: &config.TLS{CACert: "ca"}})
+	m, err := openMTLS(config.HTTP{TLS: &config.TLS{CACert: servers.NewCA(t).Path}})
 	must(t, m, err)
 
 	cert := &x509.Certificate{Subject: pkix.Name{CommonName: "ann"}}
@@ -119,4 +128,35 @@ func TestCertificatesThatAreNone(t *testing.T) {
 		equal(t, err, nil, what)
 		equal(t, m == nil, true, what)
 	}
+}
+
+// TestCertificatesGetOld: one that was good on a connection is not for as long as that is open.
+func TestCertificatesGetOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, other := servers.NewCA(t), servers.NewCA(t)
+		m, err := openMTLS(config.HTTP{TLS: &config.TLS{CACert: ca.Path}})
+		must(t, m, err)
+
+		now := time.Now()
+		ann := x509.Certificate{Subject: pkix.Name{CommonName: "ann"}, NotBefore: now, NotAfter: now.Add(time.Minute)}
+		r := as(t, "", "")
+		r.TLS = shows(t, ca, ann)
+
+		user, err := m.User(r)
+		equal(t, user.Name, "ann", fmt.Sprint(err))
+
+		<-time.After(time.Minute - time.Second)
+
+		user, err = m.User(r)
+		equal(t, user.Name, "ann", fmt.Sprint("a moment before its end: ", err))
+
+		<-time.After(2 * time.Second)
+
+		_, err = m.User(r)
+		equal(t, errors.Is(err, ErrCertificate), true, fmt.Sprint("after its end: ", err))
+
+		r.TLS = shows(t, other, x509.Certificate{Subject: ann.Subject, NotBefore: now, NotAfter: now.Add(time.Hour)})
+		_, err = m.User(r)
+		equal(t, errors.Is(err, ErrCertificate), true, fmt.Sprint("of another authority: ", err))
+	})
 }

@@ -60,8 +60,10 @@ func (r *reloader) run(ctx context.Context) {
 			return
 		case <-r.changes.hangups:
 			r.reopen()
+			r.refused = "" // who asks is told again
 			r.reload()
 		case <-r.changes.files():
+			r.refused = ""
 			r.reload()
 		case <-retry.C:
 			if r.refused != "" {
@@ -163,12 +165,10 @@ func (r *reloader) tell(merged, next *config.Config, warnings []Warning) {
 		}
 	}
 
-	held := heldBy(r.cfg.HTTP, next.HTTP)
-
 	for _, key := range differences(merged, next) {
 		event := r.log.Warn().Str("key", key)
-		if len(held) > 0 && guarded(key) {
-			event = event.Strs("with", held)
+		if with := heldWith(key, r.cfg, next); len(with) > 0 {
+			event = event.Strs("with", with)
 		}
 
 		event.Msg("needs a restart: what was in force stays")

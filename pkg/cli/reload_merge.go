@@ -3,6 +3,7 @@ package cli
 import (
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,16 +17,44 @@ func merge(cfg, next *config.Config) *config.Config {
 	merged := *cfg
 	merged.Log.Level = next.Log.Level
 	merged.HTTP = mergeHTTP(cfg.HTTP, next.HTTP)
-	merged.Storage.Store = mergeStore(cfg.Storage.Store, next.Storage.Store)
-	merged.Storage.SubPaths = maps.Clone(cfg.Storage.SubPaths)
-
-	for prefix, old := range cfg.Storage.SubPaths {
-		if changed, ok := next.Storage.SubPaths[prefix]; ok {
-			merged.Storage.SubPaths[prefix] = config.SubPath{Store: mergeStore(old.Store, changed.Store)}
-		}
-	}
+	merged.Storage = mergeStorage(cfg.Storage, next.Storage)
 
 	return &merged
+}
+
+func mergeStorage(cfg, next config.Storage) config.Storage {
+	if len(movedTo(cfg, next)) > 0 {
+		return cfg
+	}
+
+	merged := cfg
+	merged.Store = mergeStore(cfg.Store, next.Store)
+	merged.SubPaths = maps.Clone(cfg.SubPaths)
+
+	for prefix, old := range cfg.SubPaths {
+		merged.SubPaths[prefix] = config.SubPath{Store: mergeStore(old.Store, next.SubPaths[prefix].Store)}
+	}
+
+	return merged
+}
+
+// movedTo returns the keys that say where images are, and differ. While one waits for a restart, so
+// does all that says what is removed: it was written for what is there, and what another store's
+// retention does not name would be gone from this one.
+func movedTo(cfg, next config.Storage) []string { return differences(placesOf(cfg), placesOf(next)) }
+
+// placesOf is what cfg says of where images are.
+func placesOf(cfg config.Storage) *config.Config {
+	place := func(store config.Store) config.Store {
+		return config.Store{RootDirectory: store.RootDirectory, StorageDriver: store.StorageDriver}
+	}
+
+	all := &config.Config{Storage: config.Storage{Store: place(cfg.Store), SubPaths: map[string]config.SubPath{}}}
+	for prefix, sub := range cfg.SubPaths {
+		all.Storage.SubPaths[prefix] = config.SubPath{Store: place(sub.Store)}
+	}
+
+	return all
 }
 
 // mergeStore leaves gcDelay alone: for so long clients count on what they were told.
@@ -82,10 +111,20 @@ func heldBy(cfg, next config.HTTP) []string {
 	return keys
 }
 
-// guarded says whether a key waits with those of heldBy.
-func guarded(key string) bool {
-	return strings.HasPrefix(key, "http.accessControl") || strings.HasPrefix(key, "http.auth.") || key == "http.tls.cacert"
+// heldWith returns the keys that key waits with, none if it is one that always needs a restart.
+func heldWith(key string, cfg, next *config.Config) []string {
+	switch {
+	case strings.HasPrefix(key, "http.accessControl"), strings.HasPrefix(key, "http.auth."), key == "http.tls.cacert":
+		return heldBy(cfg.HTTP, next.HTTP)
+	case removing.MatchString(key):
+		return movedTo(cfg.Storage, next.Storage)
+	}
+
+	return nil
 }
+
+// removing are the keys that mergeStore takes.
+var removing = regexp.MustCompile(`^storage\.(.*\.)?(gc|gcInterval|gcTimeWindow|history|undelete|retention(\..*)?)$`)
 
 func gcOfSubPaths(cfg map[string]config.SubPath) map[string]storage.GC {
 	all := map[string]storage.GC{}

@@ -326,6 +326,21 @@ func TestReloadFiles(t *testing.T) {
 	c.must(os.WriteFile("htpasswd", users(t, "alice"), 0o600))
 	c.taken()
 
+	// Emptied, and written in two steps.
+	whole := users(t, "alice", "bob")
+	for _, cut := range []int{0, len(whole) - 10} {
+		c.must(os.WriteFile("htpasswd", whole[:cut], 0o600))
+		c.next("configuration refused")
+		c.equal(c.status("GET", "/v2/", "alice", "secret"), 200, "who could log in")
+	}
+
+	// Who asks is told again what is wrong.
+	c.must(syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	c.next("configuration refused")
+	c.must(os.WriteFile("htpasswd", whole, 0o600))
+	c.taken()
+	c.equal(c.status("GET", "/v2/", "bob", "secret"), 200, "who was added")
+
 	cert, key := ca.Issue(t)
 	c.must(os.Rename(cert, "server.crt"))
 	c.next("configuration refused")
@@ -338,20 +353,18 @@ func TestReloadFiles(t *testing.T) {
 // TestNeedsRestart: what cannot be changed is named, the rest is taken in.
 func TestNeedsRestart(t *testing.T) {
 	c := mustChange(t, nil)
-	other := t.TempDir()
 
 	c.write(func(http, file object) {
 		http["port"], http["readTimeout"] = "1", "1m"
 		http["accessControl"] = object{"repositories": object{"**": object{"defaultPolicy": []string{"read", "create"}}}}
 		store := file["storage"].(object)
-		store["rootDirectory"], store["gcDelay"], store["gcInterval"] = other, "2h", "3h"
-		store["subPaths"] = object{"/x": object{"rootDirectory": t.TempDir()}}
+		store["gcDelay"], store["gcInterval"], store["commit"] = "2h", "3h", false
 		file["log"] = object{"level": "info", "output": "log"}
 	})
 
 	changed, before := c.taken()
 	c.equal(changed, "[http.accessControl.repositories[**].defaultPolicy storage.gcInterval]", "changed")
-	c.equal(restarts(before), "http.port http.readTimeout log.output storage.gcDelay storage.rootDirectory storage.subPaths[/x]",
+	c.equal(restarts(before), "http.port http.readTimeout log.output storage.commit storage.gcDelay",
 		"needs a restart")
 	c.equal(c.status("POST", "/v2/a/blobs/uploads/", "alice", "secret"), 202, "accessControl")
 }
@@ -403,6 +416,66 @@ func TestHeld(t *testing.T) {
 			c.equal(c.status("GET", "/v2/", "alice", "secret"), 401, "who was removed")
 			c.equal(c.status("GET", "/v2/", "bob", "secret"), 200, "who was added")
 		})
+	}
+}
+
+// TestMoved: what says what is removed waits with where images are.
+func TestMoved(t *testing.T) {
+	removing := object{"policies": []object{{"repositories": []string{"**"}, "keepTags": []object{{"patterns": []string{"x"}}}}}}
+
+	for what, change := range map[string]func(store object){
+		"storage.rootDirectory": func(store object) { store["rootDirectory"] = "other" },
+		"storage.subPaths[/x]":  func(store object) { store["subPaths"] = object{"/x": object{"rootDirectory": "other"}} },
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := mustChange(t, nil)
+			c.write(func(http, file object) {
+				store := file["storage"].(object)
+				store["retention"], store["undelete"] = removing, "0s"
+				http["ratelimit"] = object{"rate": 1000}
+
+				change(store)
+			})
+
+			changed, before := c.taken()
+			c.equal(changed, "[http.ratelimit]", "changed")
+			c.equal(restarts(before), strings.Join(sorted("storage.retention", "storage.undelete", what), " "), "needs a restart")
+
+			for _, line := range before {
+				if line["key"] == "storage.retention" {
+					c.equal(fmt.Sprint(line["with"]), "["+what+"]", "what it waits with")
+				}
+			}
+
+			c.write(func(_, file object) { file["storage"].(object)["retention"] = removing })
+
+			changed, _ = c.taken()
+			c.equal(changed, "[http.ratelimit storage.retention]", "changed where images stay")
+		})
+	}
+}
+
+func sorted(keys ...string) []string {
+	slices.Sort(keys)
+
+	return keys
+}
+
+// TestHeldWith: which keys wait with others.
+func TestHeldWith(t *testing.T) {
+	cfg, next := config.Default(), config.Default()
+	next.HTTP.Address, next.Storage.RootDirectory = "127.0.0.2", "other"
+
+	for key, want := range map[string]string{
+		"http.accessControl": "[http.address]", "http.auth.htpasswd": "[http.address]", "http.tls.cacert": "[http.address]",
+		"http.address": "[]", "http.tls": "[]", "http.ratelimit": "[]",
+		"storage.gc": "[storage.rootDirectory]", "storage.subPaths[/a.b].gc": "[storage.rootDirectory]",
+		"storage.retention.policies": "[storage.rootDirectory]", "storage.subPaths[/a].retention": "[storage.rootDirectory]",
+		"storage.gcDelay": "[]", "storage.rootDirectory": "[]", "storage.subPaths[/gc]": "[]",
+	} {
+		if got := fmt.Sprint(heldWith(key, cfg, next)); got != want {
+			t.Errorf("%s: waits with %s, want %s", key, got, want)
+		}
 	}
 }
 

@@ -46,3 +46,6 @@ func (s *Store) IsMarked(dgst digest.Digest, place string) bool {
 
 // DelayOf is the GC delay that is in force.
 func DelayOf(s *Store) time.Duration { return s.gc().Delay }
+
+// CollectWhileOn is a run of GC that begins by itself.
+func (s *Store) CollectWhileOn(ctx context.Context) error { return s.collectWhileOn(ctx) }

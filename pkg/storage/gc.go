@@ -91,15 +91,32 @@ func (s *Store) keepCollected(ctx context.Context) {
 			return
 		}
 
-		mine, err := s.claimRun(ctx)
+		mine, err := s.claimRun(ctx, gc.Interval)
 		if mine {
-			_, err = s.Collect(ctx)
+			err = s.collectWhileOn(ctx)
 		}
 
 		s.report("collect garbage", err)
 
 		last = s.opts.Now()
 	})
+}
+
+// collectWhileOn collects, until there are no more runs.
+func (s *Store) collectWhileOn(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	s.stopRun.Store(&stop)
+	defer s.stopRun.Store(nil)
+
+	if s.gc().Interval == 0 { // since a moment ago
+		return nil
+	}
+
+	_, err := s.Collect(ctx)
+
+	return err
 }
 
 // Collect removes what nobody needs, after a run that is under way. A repository that cannot
@@ -161,6 +178,10 @@ func (s *Store) collect(ctx context.Context, work *strides) (Collected, error) {
 		}
 
 		for _, name := range names {
+			if ctx.Err() != nil {
+				break
+			}
+
 			after = name
 
 			one, err := s.collectRepo(ctx, name, needed, work)

@@ -8,7 +8,8 @@ func (s *Store) gc() *GC { return s.policy.Load() }
 
 // SetGC changes what is removed, and when. Delay stays as it was: clients count on it. What is
 // under way in a repository is broken off, or done by the old policies; nothing is removed by
-// some of both. It is not called concurrently with itself.
+// some of both. A run that has begun by itself ends where there are to be none. It is not called
+// concurrently with itself.
 func (s *Store) SetGC(gc GC) {
 	old := s.gc()
 	gc.Delay = old.Delay
@@ -17,17 +18,23 @@ func (s *Store) SetGC(gc GC) {
 		return
 	}
 
-	if reflect.DeepEqual(gc.Retention.Policies, old.Retention.Policies) || !gc.Retention.needsPulls() {
-		s.policy.Store(&gc)
-
-		return
-	}
+	asksPulls := gc.Retention.needsPulls() && !reflect.DeepEqual(gc.Retention.Policies, old.Retention.Policies)
 
 	// Before, so that no run judges without it; and after, for pulls of between, which the old
 	// policies do not note.
-	s.pulls.startOver()
+	if asksPulls {
+		s.pulls.startOver()
+	}
+
 	s.policy.Store(&gc)
-	s.pulls.startOver()
+
+	if asksPulls {
+		s.pulls.startOver()
+	}
+
+	if stop := s.stopRun.Load(); gc.Interval == 0 && stop != nil {
+		(*stop)()
+	}
 }
 
 // SetGC changes what is removed, and when, in each store: def in the default one, sub by prefix

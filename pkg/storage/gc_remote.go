@@ -69,14 +69,14 @@ func (s *Store) collectShared(ctx context.Context, r *repository, done *Collecte
 	return err
 }
 
-// claimRun says whether a run may begin by itself.
-func (s *Store) claimRun(ctx context.Context) (bool, error) {
+// claimRun says whether a run may begin by itself, interval after the one before.
+func (s *Store) claimRun(ctx context.Context, interval time.Duration) (bool, error) {
 	collector, ok := s.driver.(Collector)
 	if !ok {
 		return true, nil
 	}
 
-	return collector.Claim(ctx, s.gc().Interval)
+	return collector.Claim(ctx, interval)
 }
 
 // bucketRun is one run of GC in a bucket.

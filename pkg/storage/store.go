@@ -38,6 +38,8 @@ type Store struct {
 	opts   Options // but for GC, which may have changed
 	policy atomic.Pointer[GC]
 
+	stopRun atomic.Pointer[context.CancelFunc] // nil = no run of GC has begun by itself
+
 	tasks         *tasks
 	durability    *durability
 	catalog       *catalog
