@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rs/zerolog"
+	"golang.org/x/crypto/bcrypt"
 
 	"zotregistry.io/zot/internal/wire"
 	"zotregistry.io/zot/pkg/api/config"
@@ -21,7 +25,7 @@ import (
 // BenchmarkServe measures requests from the handler on: all but what net/http does, on a
 // real directory.
 func BenchmarkServe(b *testing.B) {
-	server := onDisk(b)
+	server := onDisk(b, config.HTTP{})
 	img, err := wire.NewImage(1, 9500)
 	check(b, err)
 
@@ -52,7 +56,25 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-func onDisk(b *testing.B) http.Handler {
+// BenchmarkServeLogin measures what a password adds to the cheapest request of all.
+func BenchmarkServeLogin(b *testing.B) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.DefaultCost)
+	check(b, err)
+
+	file := filepath.Join(b.TempDir(), "htpasswd")
+	check(b, os.WriteFile(file, fmt.Appendf(nil, "alice:%s\n", hash), 0o600))
+
+	server := onDisk(b, config.HTTP{Auth: config.Auth{HTPasswd: &config.HTPasswd{Path: file}}})
+	r := newRequest(b, http.MethodGet, "/v2/", "")
+	r.SetBasicAuth("alice", "correct horse")
+	b.ReportAllocs()
+
+	for b.Loop() {
+		serve(b, server, r, http.StatusOK)
+	}
+}
+
+func onDisk(b *testing.B, cfg config.HTTP) http.Handler {
 	b.Helper()
 
 	dir := b.TempDir()
@@ -66,7 +88,7 @@ func onDisk(b *testing.B) http.Handler {
 	check(b, err)
 	b.Cleanup(func() { check(b, store.Close(context.Background())) })
 
-	server, err := New(config.HTTP{}, store, zerolog.New(io.Discard))
+	server, err := New(cfg, store, zerolog.New(io.Discard))
 	check(b, err)
 
 	return server.Handler()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,21 +71,22 @@ func newAttempts() (*attempts, error) {
 
 // attempt is one user at one address.
 type attempt struct {
-	all                 *attempts
-	pair, user, address attemptKey
+	all           *attempts
+	user, address string
+	pair          attemptKey
 }
 
 // of returns the attempt of a client at remote ("host:port").
 func (a *attempts) of(user, remote string) attempt {
 	address := Network(remote)
 
-	return attempt{
-		all:     a,
-		pair:    sha256.Sum256([]byte("pair\x00" + address + "\x00" + user)),
-		user:    sha256.Sum256([]byte("user\x00" + user)),
-		address: sha256.Sum256([]byte("address\x00" + address)),
-	}
+	return attempt{all: a, user: user, address: address, pair: keyOf("pair", address, user)}
 }
+
+func keyOf(parts ...string) attemptKey { return sha256.Sum256([]byte(strings.Join(parts, "\x00"))) }
+
+func (t attempt) userKey() attemptKey    { return keyOf("user", t.user) }
+func (t attempt) addressKey() attemptKey { return keyOf("address", t.address) }
 
 // Network is what belongs to one client: an IPv4 address, or the /64 of an IPv6 one.
 func Network(remote string) string {
@@ -116,7 +118,7 @@ func (t attempt) allowed(now time.Time) error {
 	wait := t.all.wait(t.pair, pairLimit, now)
 
 	if until, ok := t.all.proven.Get(t.pair); !ok || !now.Before(until) {
-		wait = max(wait, t.all.wait(t.user, userLimit, now), t.all.wait(t.address, addressLimit, now))
+		wait = max(wait, t.all.wait(t.userKey(), userLimit, now), t.all.wait(t.addressKey(), addressLimit, now))
 	}
 
 	if wait > 0 {
@@ -142,8 +144,8 @@ func (t attempt) failed(now time.Time) {
 	defer t.all.mu.Unlock()
 
 	t.all.owe(t.pair, pairLimit, now)
-	t.all.owe(t.user, userLimit, now)
-	t.all.owe(t.address, addressLimit, now)
+	t.all.owe(t.userKey(), userLimit, now)
+	t.all.owe(t.addressKey(), addressLimit, now)
 }
 
 // owe adds one that failed; a.mu is held.

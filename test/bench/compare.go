@@ -86,7 +86,7 @@ func measure(ctx context.Context, o options, t target, tests []string, run int) 
 	defer func() { err = errors.Join(err, s.retire()) }()
 
 	opts := zb.Options{
-		URL: "http://" + s.daemon.Addr, Concurrency: o.clients, Repo: fmt.Sprint("bench", run), Tags: 1,
+		URL: "http://" + s.daemon.Addr, Auth: t.login, Concurrency: o.clients, Repo: fmt.Sprint("bench", run), Tags: 1,
 		Timeout: time.Minute, SkipCleanup: true, PID: s.daemon.PID(), Touch: run == 0,
 	}
 

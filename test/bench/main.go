@@ -92,7 +92,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 
 	measure := func() error {
 		c, err := compare(ctx, o, out, "zot, distribution and bare servers on a disk", aims,
-			zotTarget(zotName, o.zot, nil), distributionTarget(o.distribution),
+			zotTarget(zotName, o.zot, nil), loginTarget(o.zot), distributionTarget(o.distribution),
 			zotTarget(uncommittedName, o.zot, map[string]any{"commit": false}),
 			bareTarget(bareName, false), bareTarget(bareSyncedName, true))
 		if err != nil {

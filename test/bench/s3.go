@@ -45,7 +45,7 @@ func (s *bucketServer) bucket() (string, error) {
 
 // zotInBucket is this registry on a bucket, without any cache: each replica may be that.
 func zotInBucket(binary string, server *bucketServer) target {
-	return target{zotName, func(dir, addr string) ([]string, error) {
+	return target{name: zotName, args: func(dir, addr string) ([]string, error) {
 		bucket, err := server.bucket()
 		if err != nil {
 			return nil, err
@@ -63,7 +63,7 @@ func zotInBucket(binary string, server *bucketServer) target {
 // distributionInBucket is distribution on a bucket. It sends the bytes of blobs itself,
 // as zot does: by a redirect a client would measure the S3 server.
 func distributionInBucket(binary string, server *bucketServer) target {
-	return target{distributionName, func(dir, addr string) ([]string, error) {
+	return target{name: distributionName, args: func(dir, addr string) ([]string, error) {
 		bucket, err := server.bucket()
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sys/unix"
 
 	"zotregistry.io/zot/internal/daemon"
@@ -23,44 +24,72 @@ type target struct {
 	// args writes a configuration into dir and returns the command line. The
 	// registry keeps its data below dir.
 	args func(dir, addr string) ([]string, error)
+	// login is user:password, which it asks clients for; empty = it does not.
+	login string
 }
 
 // zotTarget is this registry on its defaults, which sync to disk before a 201, but for
 // some keys of storage.
 func zotTarget(name, binary string, storage map[string]any) target {
-	return target{name, func(dir, addr string) ([]string, error) {
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
-		}
-
-		store := map[string]any{"rootDirectory": filepath.Join(dir, "data")}
-		maps.Copy(store, storage)
-
-		config, err := json.Marshal(map[string]any{
-			"storage": store,
-			"http":    map[string]any{"address": host, "port": port},
-		})
-		if err != nil {
-			return nil, err
-		}
-
-		path := filepath.Join(dir, "config.json")
-
-		return []string{binary, "serve", path}, os.WriteFile(path, config, 0o600)
+	return target{name: name, args: func(dir, addr string) ([]string, error) {
+		return serveZot(binary, dir, addr, storage, nil)
 	}}
+}
+
+// loginTarget is this registry on its defaults, where clients send a password whose hash, by
+// bcrypt, is in a file.
+func loginTarget(binary string) target {
+	const user, password = "alice", "correct horse"
+
+	return target{name: loginName, login: user + ":" + password, args: func(dir, addr string) ([]string, error) {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		if err != nil {
+			return nil, err
+		}
+
+		file := filepath.Join(dir, "htpasswd")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "%s:%s\n", user, hash), 0o600); err != nil {
+			return nil, err
+		}
+
+		return serveZot(binary, dir, addr, nil, map[string]any{"htpasswd": map[string]any{"path": file}})
+	}}
+}
+
+// serveZot writes a configuration with some keys of storage and of http.auth, and returns the
+// command line.
+func serveZot(binary, dir, addr string, storage, auth map[string]any) ([]string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+
+	store := map[string]any{"rootDirectory": filepath.Join(dir, "data")}
+	maps.Copy(store, storage)
+
+	config, err := json.Marshal(map[string]any{
+		"storage": store,
+		"http":    map[string]any{"address": host, "port": port, "auth": auth},
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	path := filepath.Join(dir, "config.json")
+
+	return []string{binary, "serve", path}, os.WriteFile(path, config, 0o600)
 }
 
 // distributionTarget is distribution on a directory, as it comes.
 func distributionTarget(binary string) target {
-	return target{distributionName, func(dir, addr string) ([]string, error) {
+	return target{name: distributionName, args: func(dir, addr string) ([]string, error) {
 		return servers.Distribution(binary, dir, addr, servers.DistributionOnDisk(dir))
 	}}
 }
 
 // bareTarget is a bare server: this program, in a process of its own.
 func bareTarget(name string, sync bool) target {
-	return target{name, func(dir, addr string) ([]string, error) {
+	return target{name: name, args: func(dir, addr string) ([]string, error) {
 		self, err := os.Executable()
 
 		return []string{self, "-bare", addr, "-bare-dir", dir, fmt.Sprintf("-bare-sync=%t", sync)}, err
