@@ -302,6 +302,10 @@ func (s *Store) mountRemote(ctx context.Context, r *repository, dgst digest.Dige
 		return err
 	}
 
+	if s.durability.isDamaged(BlobKey(r.name, dgst)) { // reads go there: a push heals it, a mount does not
+		return fmt.Errorf("%w: %s is damaged", ErrBlobUnknown, dgst)
+	}
+
 	return s.announce(ctx, r, dgst, func() (string, error) {
 		return s.mountBytes(ctx, dgst, source, BlobKey(r.name, dgst))
 	})

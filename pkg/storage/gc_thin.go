@@ -3,6 +3,7 @@ package storage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +15,8 @@ import (
 // may hold a blob by several. Once a manifest names it, one is enough (state.surplus). The others
 // go by a record that names them: commits under way that rest on one of them look again, as
 // after a deletion. It is written when they have been surplus for as long as an answer counts:
-// until then somebody may read by a state that has the blob there.
+// until then somebody may read by a state that has the blob there. And the one that stays is read
+// before: if it is wrong, the others are all that is left of the blob.
 
 // maxSurplus is of how many memberships a process remembers since when they are surplus. Others have
 // their turn when those are gone.
@@ -27,7 +29,12 @@ func (run *bucketRun) thin(ctx context.Context, r *repository, listed map[digest
 		seen[dgst] = run.needed.looked[r.name]
 	}
 
-	for batch := range slices.Chunk(run.dueSurplus(r.visible.Load(), listed), maxOps) {
+	due, err := run.store.dispensable(ctx, r, listed, run.dueSurplus(r.visible.Load(), listed))
+	if err != nil {
+		return err
+	}
+
+	for batch := range slices.Chunk(due, maxOps) {
 		var (
 			ops     []Op
 			dropped []Member
@@ -116,6 +123,66 @@ func (run *bucketRun) dueSurplus(st *state, listed map[digest.Digest][]Member) [
 	slices.SortFunc(due, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Digest, b.Digest), cmp.Compare(a.Key, b.Key)) })
 
 	return due
+}
+
+// dispensable returns those of due without which the bytes are there all the same, as a read of
+// what stays tells. What that finds wrong is marked for all replicas, so that a push heals it.
+func (s *Store) dispensable(
+	ctx context.Context, r *repository, listed map[digest.Digest][]Member, due []Member,
+) ([]Member, error) {
+	var owned []digest.Digest // the bytes of which would go with a membership
+
+	for _, member := range due {
+		if member.Own {
+			owned = append(owned, member.Digest)
+		}
+	}
+
+	owned = slices.Compact(owned)
+	wrong := make([]bool, len(owned))
+
+	err := s.each(len(owned), func(i int) error {
+		places := r.visible.Load().placesOf(owned[i])
+
+		for _, member := range listed[owned[i]] {
+			if !slices.Contains(places, member.place()) {
+				continue
+			}
+
+			if right, err := s.isRight(ctx, member); right || err != nil {
+				return err
+			}
+
+			wrong[i] = true
+
+			return s.durability.mark(ctx, member.Digest, spot{member.Repo, member.place()})
+		}
+
+		return nil
+	})
+
+	return slices.DeleteFunc(due, func(m Member) bool {
+		i, found := slices.BinarySearch(owned, m.Digest)
+
+		return found && wrong[i]
+	}), err
+}
+
+// isRight reads the bytes that are in a membership.
+func (s *Store) isRight(ctx context.Context, m Member) (right bool, err error) {
+	object, err := s.driver.Open(ctx, m.Key, Whole)
+	if isNotExist(err) {
+		return false, nil
+	}
+
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", m.Key, err)
+	}
+	defer func() { err = errors.Join(err, object.Close()) }()
+
+	got, err := m.Digest.Algorithm().FromReader(object.Body)
+
+	return got == m.Digest, err
 }
 
 // drop removes memberships that were dropped.

@@ -93,20 +93,31 @@ func (s *Store) announce(ctx context.Context, r *repository, dgst digest.Digest,
 // bytes, body, what is there is compared. What is wrong is marked, so that a push replaces it.
 func (s *Store) isNamed(ctx context.Context, r *repository, dgst digest.Digest, size int64, body []byte) (named bool, err error) {
 	err = s.renewed(ctx, r, dgst, func() error {
-		had, at, known := r.visible.Load().lookup(dgst)
-		if named = known && at != "" && had == size; !named {
-			return nil
-		}
+		had, _, _ := r.visible.Load().lookup(dgst)
 
-		named, err = s.hasBytes(ctx, placedKey(r.name, dgst, at), size, body)
-		if !named && err == nil {
-			s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "it is not what was pushed, or missing")
-		}
+		known, right, err := s.hasNamed(ctx, r, dgst, body)
+		named = known && right && had == size
 
 		return err
 	})
 
 	return named, err
+}
+
+// hasNamed says whether a manifest of r names a blob, and whether the right bytes are where it
+// says, as isNamed does.
+func (s *Store) hasNamed(ctx context.Context, r *repository, dgst digest.Digest, body []byte) (named, right bool, err error) {
+	size, at, known := r.visible.Load().lookup(dgst)
+	if !known || at == "" {
+		return false, false, nil
+	}
+
+	right, err = s.hasBytes(ctx, placedKey(r.name, dgst, at), size, body)
+	if !right && err == nil {
+		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "it is not what was pushed, or missing")
+	}
+
+	return true, right, err
 }
 
 // hasBytes says whether size bytes that may be served are at a placed key; body, unless it is nil.

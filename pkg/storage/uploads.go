@@ -105,7 +105,13 @@ func (s *Store) FinishUpload(
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		before := session.up.Size()
 		session.digester.expect(dgst.Algorithm())
-		session.expect(s.expectedAt(session, BlobKey(repo, dgst), dgst), chunk)
+
+		dst, err := s.expectedAt(ctx, session, repo, dgst, chunk)
+		if err != nil {
+			return false, err
+		}
+
+		session.expect(dst, chunk)
 
 		if err := s.append(ctx, session, chunk); err != nil {
 			return false, errors.Join(err, s.saveDue(ctx, session))
@@ -146,12 +152,30 @@ func (s *Store) checkKnown(ctx context.Context, repo RepoName) error {
 
 // expectedAt is where bytes may be sent before they are verified, "" if they have to be
 // looked at once more first, or take the place of what is damaged.
-func (s *Store) expectedAt(session *session, key string, dgst digest.Digest) string {
+func (s *Store) expectedAt(
+	ctx context.Context, session *session, repo RepoName, dgst digest.Digest, chunk Chunk,
+) (string, error) {
+	key := BlobKey(repo, dgst)
 	if session.digester.alg != dgst.Algorithm() || s.durability.isDamaged(key) {
-		return ""
+		return "", nil
 	}
 
-	return key
+	few := chunk.Length >= 0 && session.up.Size()+chunk.Length <= maxBody
+	if !s.remote || few || chunk.Body == nil || chunk.Length == 0 {
+		return key, nil
+	}
+
+	// What is sent to one place cannot heal another.
+	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		named, right, err := s.hasNamed(ctx, r, dgst, nil)
+		if named && !right {
+			key = ""
+		}
+
+		return err
+	})
+
+	return key, err
 }
 
 // CancelUpload implements Uploads.

@@ -41,24 +41,46 @@ func TestPushAgain(t *testing.T) {
 	}
 }
 
-// TestPushHealsUnnoticed: a push puts right what nobody has found wrong yet.
+// TestPushHealsUnnoticed: a push puts right what nobody has found wrong yet, in whatever way its
+// bytes come. A mount leaves that to a push.
 func TestPushHealsUnnoticed(t *testing.T) {
-	for name, harm := range map[string]func(c *checkedBucket, part string){
-		"a byte is flipped": func(c *checkedBucket, part string) { c.flip(part, 2) },
-		"it is gone":        func(c *checkedBucket, part string) { c.remove(part) },
+	gone := func(c *checkedBucket, part string) { c.remove(part) }
+	cut := func(c *checkedBucket, part string) { c.put(part, "cut") }
+	inParts := strings.Repeat("a layer in parts", 400_000)
+
+	for name, one := range map[string]struct {
+		layer, place string
+		dedupe       bool
+		harm         func(c *checkedBucket, part string)
+	}{
+		"a byte is flipped":       {"layer of x", "in/a/own.", true, func(c *checkedBucket, part string) { c.flip(part, 2) }},
+		"it is gone":              {"layer of x", "in/a/own.", true, gone},
+		"it is cut":               {"layer of x", "in/a/own.", true, cut},
+		"in parts, gone":          {inParts, "data.0", true, gone},
+		"in parts, cut":           {inParts, "data.0", true, cut},
+		"in parts, its own, gone": {inParts, "in/a/own.", false, gone},
+		"in parts, its own, cut":  {inParts, "in/a/own.", false, cut},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCheckedBucket(t, newBench(t))
-			w := c.replica()
-			w.Push("a", "x", "layer of x")
+			c.opts.Dedupe, c.opts.PartSize = one.dedupe, 5<<20
 
-			dgst := digest.FromString("layer of x")
-			harm(c, dgst.Encoded()+"/in/a/own.")
+			w := c.replica()
+			w.Push("b", "x", one.layer)
+			w.Push("a", "x", one.layer)
+
+			dgst := digest.FromString(one.layer)
+			one.harm(c, dgst.Encoded()+"/"+one.place)
+
+			if strings.HasSuffix(name, "gone") || strings.HasSuffix(name, "cut") {
+				err := c.replica().Store.MountBlob(t.Context(), "a", dgst, "b", "")
+				w.Is(err, storage.ErrBlobUnknown, "mount")
+			}
 
 			again := c.replica()
-			again.Blob("a", "layer of x")
-			again.Equal(again.Pull("a", dgst), "layer of x", "what is pulled")
-			c.replica().Equal(c.replica().Pull("a", dgst), "layer of x", "what another replica pulls")
+			again.Blob("a", one.layer)
+			again.True(again.Pull("a", dgst) == one.layer, "what is pulled")
+			again.True(c.replica().Pull("a", dgst) == one.layer, "what another replica pulls")
 			again.Equal(problems(c.check(storage.CheckOptions{})), "", "what is left")
 		})
 	}

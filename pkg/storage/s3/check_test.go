@@ -118,6 +118,16 @@ func (c *checkedBucket) remove(part string) {
 	c.must(err)
 }
 
+func (c *checkedBucket) put(part, body string) {
+	c.t.Helper()
+
+	key := c.find(part)
+	_, err := c.server.Client().PutObject(c.t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String(bucketName), Key: &key, Body: strings.NewReader(body),
+	})
+	c.must(err)
+}
+
 // check checks the bucket by a process of its own.
 func (c *checkedBucket) check(opts storage.CheckOptions) storage.CheckReport {
 	c.t.Helper()

@@ -106,34 +106,61 @@ func TestThinManyOfOne(t *testing.T) {
 	checkImage(h.fresh().World, "a", h.fresh().MustGet("a", "x"))
 }
 
-// TestThinOfDamage: the membership that a manifest names is missing, and the others stay until
-// a push has put it there.
+// TestThinOfDamage: what the manifest names is missing or wrong, and the other memberships stay
+// until a push has put that right.
 func TestThinOfDamage(t *testing.T) {
-	h := newHeap(t, newBench(t))
-	for range 3 {
-		h.Blob("a", few)
+	harms := map[string]func(h *heap, key string){
+		"it is gone":     (*heap).remove,
+		"it is cut":      func(h *heap, key string) { h.replace(key, few[:1]) },
+		"a check saw it": func(h *heap, key string) { h.replace(key, "FEW"); h.find() },
 	}
 
-	others := h.membersOf(few)
-	h.Push("a", "x", few) // it names what its own push has written
-	h.collect()
-	h.wait(gcWait)
+	for name, harm := range harms {
+		t.Run(name, func(t *testing.T) {
+			h := newHeap(t, newBench(t))
+			for range 3 {
+				h.Blob("a", few)
+			}
 
-	for _, key := range h.membersOf(few) {
-		if !slices.Contains(others, key) {
-			h.remove(key)
-		}
+			others := h.membersOf(few)
+			h.Push("a", "x", few) // it names what its own push has written
+			h.collect()
+			h.wait(gcWait)
+
+			for _, key := range h.membersOf(few) {
+				if !slices.Contains(others, key) {
+					harm(h, key)
+				}
+			}
+
+			keeper := h.fresh()
+			before := h.members(few)
+
+			for range 2 {
+				keeper.collect()
+				h.wait(gcWait)
+			}
+
+			h.Equal(h.members(few), before, "memberships")
+
+			keeper.Blob("a", few)
+			keeper.collect()
+			h.wait(gcWait)
+			h.Equal(keeper.collect(), 3, "freed, when it was pushed again")
+			h.Equal(h.members(few), 1, "memberships in the end")
+			h.Equal(h.fresh().Pull("a", digest.FromString(few)), few, "what is left")
+		})
 	}
+}
 
-	h.Equal(h.collect(), 0, "freed")
-	h.Equal(h.members(few), 3, "memberships")
+// replace puts other bytes in the place of an object.
+func (h *heap) replace(key, body string) {
+	h.T.Helper()
 
-	h.Blob("a", few)
-	h.collect()
-	h.wait(gcWait)
-	h.Equal(h.collect(), 3, "freed, when it was pushed again")
-	h.Equal(h.members(few), 1, "memberships in the end")
-	h.Equal(h.fresh().Pull("a", digest.FromString(few)), few, "what is left")
+	_, err := h.bench.server.Client().PutObject(h.T.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String(bucketName), Key: aws.String(h.opts.Prefix + "/" + key), Body: strings.NewReader(body),
+	})
+	h.NoError(err, "replace")
 }
 
 // TestThinnedUnderPush stops each request of a push, and has a deleter thin out meanwhile. In the
@@ -191,13 +218,20 @@ func TestThinnedUnderPush(t *testing.T) {
 // isWhole has a check find nothing.
 func (h *heap) isWhole() {
 	h.T.Helper()
+	h.Equal(problems(h.find()), "", "what a check finds")
+}
+
+// find has a check look at everything.
+func (h *heap) find() storage.CheckReport {
+	h.T.Helper()
 
 	store, err := storage.Open(h.T.Context(), mustOpen(h.T, h.opts), storage.NoCache{}, storage.Options{Log: zerolog.Nop(), Passive: true})
 	h.NoError(err, "open")
 
 	report, err := store.Check(h.T.Context(), storage.CheckOptions{}, func(storage.CheckProgress) {})
 	h.NoError(errors.Join(err, store.Close(h.T.Context())), "check")
-	h.Equal(problems(report), "", "what a check finds")
+
+	return report
 }
 
 // TestThinStopped stops each request of a deleter that thins out, and has others push, thin out,
