@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -53,7 +54,7 @@ func openKept(path, store string, wait time.Duration) (*boltFile, error) {
 }
 
 func inspectPath(path string) (err error) {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path) // a link is moved aside, not what it leads to
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return nil
 	}
@@ -97,7 +98,7 @@ func openBolt(path, store string, wait time.Duration, flags int) (file *boltFile
 		InitialMmapSize: mapSize,
 		NoStatistics:    true, // a lock less for each read
 		OpenFile: func(name string, flag int, perm os.FileMode) (opened *os.File, err error) {
-			opened, err = os.OpenFile(name, flag|flags, perm)
+			opened, err = os.OpenFile(name, flag|flags|syscall.O_NOFOLLOW, perm)
 			handle = opened
 
 			return opened, err

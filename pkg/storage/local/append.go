@@ -119,7 +119,7 @@ func (l *repoLog) open() error {
 		return nil
 	}
 
-	file, err := os.OpenFile(l.journalPath(l.tail.file), os.O_WRONLY|os.O_APPEND, 0)
+	file, err := openRegular(l.journalPath(l.tail.file), os.O_WRONLY|os.O_APPEND)
 	if gone(err) {
 		return fmt.Errorf("%w: %w", storage.ErrLogLost, err)
 	}

@@ -11,10 +11,11 @@ import (
 // The functions here do what those of os do with the system calls that it takes, and no more:
 // os.OpenFile makes six for a file, to find out whether it can be waited for, os.Rename two.
 
-// openFile is os.OpenFile, for what is a regular file.
+// openFile is os.OpenFile, for what is a regular file: it does not follow a link, nor wait for
+// the other end of a pipe.
 func openFile(path string, flags int, mode uint32) (*os.File, error) {
 	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, mode)
 		if err == nil {
 			return os.NewFile(uintptr(fd), path), nil
 		}
@@ -39,10 +40,10 @@ func renameFile(from, to string) error {
 	}
 }
 
-// statFile is fstatat(2).
+// statFile is fstatat(2). It looks at a link itself.
 func statFile(dir int, path string, stat *unix.Stat_t) error {
 	for {
-		if err := unix.Fstatat(dir, path, stat, 0); !errors.Is(err, unix.EINTR) {
+		if err := unix.Fstatat(dir, path, stat, unix.AT_SYMLINK_NOFOLLOW); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

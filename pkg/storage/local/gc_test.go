@@ -48,15 +48,31 @@ func openGarbage(t *testing.T) garbageWorld {
 func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbageWorld {
 	t.Helper()
 
-	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+	g, err := tryOpenGarbage(t, dir, storagetest.NewMapCache(), policies...)
 	if err != nil {
 		t.Fatal(err)
+	}
+
+	return g
+}
+
+// tryOpenGarbage opens a directory with a cache, or with its own if that is nil.
+func tryOpenGarbage(t *testing.T, dir string, cache storage.Cache, policies ...storage.Policy) (garbageWorld, error) {
+	t.Helper()
+
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+	if err != nil {
+		return garbageWorld{}, err
+	}
+
+	if cache == nil {
+		cache = boltOf(t, dir, root)
 	}
 
 	ahead := new(atomic.Int64)
 	ahead.Add(int64(-2 * delay))
 
-	store, err := storage.Open(t.Context(), root, storagetest.NewMapCache(), storage.Options{
+	store, err := storage.Open(t.Context(), root, cache, storage.Options{
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 		GC: storage.GC{
@@ -64,13 +80,13 @@ func openGarbageIn(t *testing.T, dir string, policies ...storage.Policy) garbage
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return garbageWorld{}, errors.Join(err, root.Close(), cache.Close())
 	}
 
 	g := garbageWorld{&storagetest.World{T: t, Driver: root, Store: store}, dir, ahead}
 	g.wait(2 * delay) // after a start; now the clock is that of the files
 
-	return g
+	return g, nil
 }
 
 func (g garbageWorld) wait(d time.Duration) { g.ahead.Add(int64(d)) }

@@ -69,9 +69,16 @@ func (l *repoLog) historyFiles() (files, doubled []historyFile, err error) {
 	var all []historyFile
 
 	for _, entry := range entries {
-		if file, ok := parseHistoryName(entry.Name()); ok {
-			all = append(all, file)
+		file, ok := parseHistoryName(entry.Name())
+		if !ok {
+			continue
 		}
+
+		if err := checkEntry(l.dir, entry); err != nil {
+			return nil, nil, err
+		}
+
+		all = append(all, file)
 	}
 
 	slices.SortFunc(all, func(a, b historyFile) int { return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last)) })
@@ -212,7 +219,7 @@ func (h *history) file(name string, end place) (place, error) {
 
 // readHistory reads a file under the name that the journal had: others know it by that.
 func (l *repoLog) readHistory(name string) (*journal, error) {
-	data, err := os.ReadFile(l.journalPath(name))
+	data, err := readRegular(l.journalPath(name))
 	if err != nil {
 		return nil, err
 	}

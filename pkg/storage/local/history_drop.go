@@ -51,7 +51,7 @@ func (l *repoLog) dropOlder(files []historyFile, older time.Time) (kept []histor
 	dropped := 0
 
 	for i := range files {
-		info, err := os.Stat(l.journalPath(files[i].name))
+		info, err := os.Lstat(l.journalPath(files[i].name))
 		if err != nil {
 			return nil, err
 		}

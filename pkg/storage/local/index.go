@@ -17,7 +17,7 @@ func (l *repoLog) indexPath() string { return l.repo + "/index.json" }
 
 // OpenIndex opens index.json.
 func (l *repoLog) OpenIndex(context.Context) (storage.Index, error) {
-	file, err := os.OpenFile(l.indexPath(), os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be a pipe
+	file, err := openRegular(l.indexPath(), os.O_RDONLY)
 	if err != nil {
 		return storage.Index{}, keyError("open", l.indexPath(), err)
 	}
@@ -25,8 +25,8 @@ func (l *repoLog) OpenIndex(context.Context) (storage.Index, error) {
 	var stat unix.Stat_t
 
 	err = unix.Fstat(int(file.Fd()), &stat)
-	if err == nil && (stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > maxIndex) {
-		err = fmt.Errorf("%w: no file, or longer than %d bytes", storage.ErrDamaged, maxIndex)
+	if err == nil && stat.Size > maxIndex {
+		err = fmt.Errorf("%w: longer than %d bytes", storage.ErrDamaged, maxIndex)
 	}
 
 	if err != nil {

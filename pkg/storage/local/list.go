@@ -18,13 +18,19 @@ import (
 
 // List walks the directory of prefix. A directory whose keys all come before after
 // is not read. What the driver keeps for itself is left out, and so is what lies
-// behind a symbolic link to a directory; one to a file counts as that file.
+// behind a symbolic link, and what is no regular file.
 //
 // A file that is removed during the walk may or may not be yielded.
 func (r *Root) List(ctx context.Context, prefix, after string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		if prefix != "" && (!strings.HasSuffix(prefix, "/") || !fs.ValidPath(strings.TrimSuffix(prefix, "/"))) {
 			yield(storage.Info{}, fmt.Errorf("list: prefix %q: %w", prefix, fs.ErrInvalid))
+
+			return
+		}
+
+		if err := r.checkDirs(prefix); err != nil {
+			yield(storage.Info{}, fmt.Errorf("list %s: %w", prefix, err))
 
 			return
 		}
@@ -150,9 +156,6 @@ func (w *walk) entry(key string, entry entry) bool {
 // info looks at a file; ok says whether it is an object.
 func (w *walk) info(key string, entry entry) (info storage.Info, ok bool, err error) {
 	stat, err := entry.Info()
-	if err == nil && stat.Mode()&fs.ModeSymlink != 0 {
-		stat, err = os.Stat(w.root + "/" + key)
-	}
 
 	if gone(err) {
 		return storage.Info{}, false, nil

@@ -80,7 +80,12 @@ func has(entries []entry, name string) bool {
 
 // info looks at the names of a log's files: a journal goes when a checkpoint covers it.
 func (w *logWalk) info(prefix string) storage.LogInfo {
-	names, _ := os.ReadDir(w.root + "/" + prefix + logDir) // what cannot be read fails when it is opened
+	dir := w.root + "/" + prefix + logDir
+	if stat, err := os.Lstat(dir); err != nil || !stat.IsDir() {
+		return storage.LogInfo{Prefix: prefix}
+	}
+
+	names, _ := os.ReadDir(dir) // what cannot be read fails when it is opened
 	behind := slices.ContainsFunc(names, func(name os.DirEntry) bool {
 		return strings.HasPrefix(name.Name(), journalPrefix)
 	})

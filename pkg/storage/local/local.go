@@ -63,7 +63,8 @@ type Root struct {
 
 	lock  *os.File
 	flush *flusher
-	dir   int           // the open directory, so that a path to a file in it is short
+	dir   int // the open directory, so that a path to a file in it is short
+	dirs  plainDirs
 	temps atomic.Uint64 // temporary files made so far
 }
 
@@ -96,6 +97,12 @@ func OpenRoot(ctx context.Context, opts RootOptions) (*Root, error) {
 func (r *Root) open(ctx context.Context, lockWait time.Duration) error {
 	if err := os.MkdirAll(r.path, dirMode); err != nil {
 		return err
+	}
+
+	for _, name := range []string{privateDir, tempDir} {
+		if stat, err := os.Lstat(filepath.Join(r.path, name)); err == nil && !stat.IsDir() {
+			return fmt.Errorf("%w: %s is no directory", storage.ErrDamaged, name)
+		}
 	}
 
 	var err error
@@ -168,8 +175,14 @@ func (r *Root) Sync(context.Context) error {
 func (r *Root) SyncAlways(context.Context) error { return r.flush.sync() }
 
 // file returns the path of a key.
+//
+// Errors: fs.ErrInvalid, storage.ErrDamaged if a link is in the way.
 func (r *Root) file(key string) (string, error) {
 	if err := checkKey(key); err != nil {
+		return "", err
+	}
+
+	if err := r.checkDirs(key); err != nil {
 		return "", err
 	}
 

@@ -36,12 +36,12 @@ func (e *LockedError) Error() string {
 
 // lockFile locks the file at path for this process until the file is closed.
 func lockFile(ctx context.Context, path string, wait time.Duration, log zerolog.Logger) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
+	file, err := openFile(path, os.O_CREATE|os.O_RDWR, fileMode)
 	if err != nil {
 		return nil, err
 	}
 
-	if err := waitLock(ctx, file, wait, log); err != nil {
+	if err := errors.Join(checkFile(file), waitLock(ctx, file, wait, log)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 

@@ -65,6 +65,10 @@ func (r *Root) OpenLog(_ context.Context, prefix string) (storage.Log, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 
+	if err := r.checkDirs(prefix + logDir + "/"); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+
 	return &repoLog{root: r, repo: repo, dir: repo + "/" + logDir, tail: mark{place: start()}, renew: true}, nil
 }
 
@@ -110,7 +114,7 @@ func (l *repoLog) load(ctx context.Context) (storage.Loaded, error) {
 
 	loaded.Covered = l.covered()
 
-	loaded.Checkpoint, err = os.Open(l.checkpointPath(checkpoints[len(checkpoints)-1]))
+	loaded.Checkpoint, err = openRegular(l.checkpointPath(checkpoints[len(checkpoints)-1]), os.O_RDONLY)
 	if err != nil { // Checkpoint is an interface that holds a nil file now
 		return storage.Loaded{}, err
 	}
@@ -126,11 +130,20 @@ func (l *repoLog) names() (journals []string, checkpoints []uint64, err error) {
 	}
 
 	for _, entry := range entries {
-		if _, ok := parseName(entry.Name(), journalPrefix, journalSuffix); ok {
-			journals = append(journals, entry.Name())
+		_, isJournal := parseName(entry.Name(), journalPrefix, journalSuffix)
+		seq, isCheckpoint := parseName(entry.Name(), checkpointPrefix, checkpointSuffix)
+
+		if !isJournal && !isCheckpoint {
+			continue
 		}
 
-		if seq, ok := parseName(entry.Name(), checkpointPrefix, checkpointSuffix); ok {
+		if err := checkEntry(l.dir, entry); err != nil {
+			return nil, nil, err
+		}
+
+		if isJournal {
+			journals = append(journals, entry.Name())
+		} else {
 			checkpoints = append(checkpoints, seq)
 		}
 	}
@@ -164,12 +177,12 @@ func (l *repoLog) read(ctx context.Context, names []string) ([]*journal, error) 
 func (l *repoLog) readFile(name string) ([]byte, error) {
 	path := l.journalPath(name)
 
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path)
 	if err != nil || !l.root.flush.hasFailed() {
 		return data, err
 	}
 
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	file, err := openRegular(path, os.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +234,7 @@ func before(records []storage.Record, seq uint64) []storage.Record {
 
 // OpenCheckpoint opens the companion file of that number.
 func (l *repoLog) OpenCheckpoint(_ context.Context, seq uint64) (io.ReadCloser, error) {
-	file, err := os.Open(l.checkpointPath(seq))
+	file, err := openRegular(l.checkpointPath(seq), os.O_RDONLY)
 	if err != nil {
 		return nil, keyError("open", l.checkpointPath(seq), err)
 	}

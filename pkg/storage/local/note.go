@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/google/uuid"
 )
@@ -46,7 +45,7 @@ func noteHead(boot string, size int64, note []byte) []byte {
 // is none, or if the bytes that it speaks of may not be those in the file: after a
 // power cut they may be lost, though the file has its length.
 func (r *Root) readNote(upload string, size int64) ([]byte, error) {
-	body, err := os.ReadFile(noteFile(upload))
+	body, err := readRegular(noteFile(upload))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -21,6 +21,10 @@ func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
 		return storage.Info{}, err
 	}
 
+	if err := r.checkDirs(key); err != nil {
+		return storage.Info{}, keyError("stat", key, err)
+	}
+
 	var stat unix.Stat_t // of os.Stat half the time would go to what nobody asks for here
 
 	if err := statFile(r.dir, key, &stat); err != nil {
@@ -34,10 +38,10 @@ func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
 	return storage.Info{Key: key, Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix())}, nil
 }
 
-// keyError wraps an error of a key. A key below a file, or too long to be a file's
-// name, is not there either.
+// keyError wraps an error of a key. A key below a file, too long to be a file's name, or that of a
+// link, is not there either.
 func keyError(op, key string, err error) error {
-	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.ELOOP) {
 		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 
@@ -125,6 +129,16 @@ func (r *Root) Link(_ context.Context, src, dst string) (string, error) {
 		return "", err
 	}
 
+	var stat unix.Stat_t
+
+	if err = statFile(unix.AT_FDCWD, from, &stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = fs.ErrNotExist
+	}
+
+	if err != nil {
+		return "", keyError("link", src+" to "+dst, err)
+	}
+
 	err = hardLink(from, to)
 
 	switch {
@@ -143,9 +157,9 @@ func (r *Root) Link(_ context.Context, src, dst string) (string, error) {
 	return dst, nil
 }
 
-// hardLink links the file that from leads to, not a symbolic link itself.
+// hardLink is link(2).
 func hardLink(from, to string) error {
-	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
+	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, to, 0)
 	if err != nil {
 		return &os.LinkError{Op: "link", Old: from, New: to, Err: err}
 	}
@@ -155,7 +169,7 @@ func hardLink(from, to string) error {
 
 // linkAnew links where something was missing: from itself, or the directory of to.
 func (r *Root) linkAnew(from, to string) error {
-	if _, err := os.Stat(from); err != nil {
+	if _, err := os.Lstat(from); err != nil {
 		return err
 	}
 
@@ -183,12 +197,12 @@ func (r *Root) relink(from, to string) error {
 }
 
 func sameFile(a, b string) (bool, error) {
-	statA, err := os.Stat(a)
+	statA, err := os.Lstat(a)
 	if err != nil {
 		return false, err
 	}
 
-	statB, err := os.Stat(b)
+	statB, err := os.Lstat(b)
 	if err != nil {
 		return false, err
 	}

@@ -70,6 +70,10 @@ func (l *repoLog) Remove(context.Context) error {
 // removeDirs removes the directories of the repository that are empty, and those above
 // that only held it.
 func (l *repoLog) removeDirs() error {
+	if err := l.root.checkDirs(strings.TrimPrefix(l.repo, l.root.path+"/") + "/blobs/"); err != nil {
+		return err
+	}
+
 	algorithms, err := os.ReadDir(l.repo + "/blobs")
 	if err != nil && !gone(err) {
 		return err

@@ -25,8 +25,8 @@ func (r *Root) reservePath() string { return filepath.Join(r.path, privateDir, "
 
 // keepReserve makes the reserve, unless it is whole, or there is no room for it.
 func (r *Root) keepReserve() error {
-	stat, err := os.Stat(r.reservePath())
-	if err == nil && stat.Size() == reserveSize {
+	stat, err := os.Lstat(r.reservePath())
+	if err == nil && stat.Mode().IsRegular() && stat.Size() == reserveSize {
 		return nil
 	}
 
@@ -55,8 +55,8 @@ func (r *Root) keepReserve() error {
 
 // spendReserve gives up a piece of the reserve, and says whether there was one.
 func (r *Root) spendReserve() (bool, error) {
-	stat, err := os.Stat(r.reservePath())
-	if errors.Is(err, fs.ErrNotExist) || err == nil && stat.Size() == 0 {
+	stat, err := os.Lstat(r.reservePath())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!stat.Mode().IsRegular() || stat.Size() == 0) {
 		return false, nil
 	}
 

@@ -31,7 +31,7 @@ func formatFile(root string) string { return filepath.Join(root, privateDir, "ro
 func readFormat(root string) (rootFormat, error) {
 	var format rootFormat
 
-	body, err := os.ReadFile(formatFile(root))
+	body, err := readRegular(formatFile(root))
 	if errors.Is(err, fs.ErrNotExist) {
 		return format, nil
 	}

@@ -71,7 +71,7 @@ func (l *repoLog) salvage(ctx context.Context, after uint64, yield func(storage.
 // wholeRecords returns the records of the lines of a file that are whole, up to the batch
 // behind which the next file goes on, if that is there.
 func (l *repoLog) wholeRecords(name string, behind []string) ([]storage.Record, error) {
-	data, err := os.ReadFile(l.journalPath(name))
+	data, err := readRegular(l.journalPath(name))
 	if gone(err) {
 		return nil, nil
 	}
@@ -175,7 +175,7 @@ func (r *Root) SetAside(_ context.Context, key, to string) (finish func() error,
 		return nil, err
 	}
 
-	was, err := os.Stat(from)
+	was, err := os.Lstat(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return func() error { return nil }, nil
 	}
@@ -208,7 +208,7 @@ func (r *Root) keepFile(from, to string) error {
 		return err
 	}
 
-	file, err := os.Open(from)
+	file, err := openRegular(from, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (r *Root) keepFile(from, to string) error {
 
 // removeIf removes a name if it still leads to a file.
 func (r *Root) removeIf(path string, was os.FileInfo) error {
-	now, err := os.Stat(path)
+	now, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, was) {
 		return nil
 	}
@@ -256,7 +256,7 @@ func (r *Root) Identify(_ context.Context, key string) (any, error) {
 	}
 
 	var stat unix.Stat_t
-	if err := unix.Stat(path, &stat); err != nil {
+	if err := unix.Lstat(path, &stat); err != nil {
 		return nil, keyError("stat", key, err)
 	}
 

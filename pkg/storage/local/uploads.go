@@ -59,7 +59,7 @@ func (r *Root) ResumeUpload(_ context.Context, key string) (storage.Upload, []by
 		return nil, nil, err
 	}
 
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	file, err := openRegular(path, os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return nil, nil, keyError("resume upload", key, err)
 	}
@@ -163,7 +163,7 @@ func (u *upload) Reader(_ context.Context, offset int64) (io.ReadCloser, error) 
 		return nil, fmt.Errorf("upload %s: %w: offset %d of %d", u.key, storage.ErrRange, offset, u.size)
 	}
 
-	file, err := os.Open(u.path)
+	file, err := openRegular(u.path, os.O_RDONLY)
 	if err != nil {
 		return nil, keyError("read upload", u.key, err)
 	}
