@@ -48,6 +48,12 @@ func (a *actor) stepList(p Proc) {
 	listed := a.s.In & a.tokensOf(repo)
 	basis, found := a.best(p, listed)
 
+	if a.Places && found {
+		a.stepListed(p, listed)
+
+		return
+	}
+
 	if found || p.Task == mountFrom && p.Known.Named {
 		a.do("H1 LIST in/: found", 0, func(_ *State, me *Proc) { me.Basis, me.PC = basis, atCheck })
 
@@ -66,6 +72,15 @@ func (a *actor) stepList(p Proc) {
 	default:
 		a.do("H1 LIST in/: nothing", 0, func(_ *State, me *Proc) { me.PC = atRead })
 	}
+}
+
+// stepListed takes any of the listed memberships that counts in the state at hand.
+func (a *actor) stepListed(p Proc, listed set) {
+	listed.each(func(t uint8) {
+		if seq := a.s.InSeq[t]; p.Known.counts(t, seq) {
+			a.do("H1 LIST in/: found t%d", t, func(_ *State, me *Proc) { me.Basis, me.Place, me.PC = seq, t+1, atCheck })
+		}
+	})
 }
 
 // best returns the highest number of the listed memberships that count in the state
@@ -176,7 +191,7 @@ func (a *actor) stepCommit(p Proc) {
 func (a *actor) decide(p *Proc) {
 	p.Based = p.Based && p.Basis >= p.Known.Swept
 	if !p.Based {
-		p.Basis = 0
+		p.Basis, p.Place = 0, 0
 	}
 
 	switch {
@@ -193,7 +208,11 @@ func (a *actor) decide(p *Proc) {
 func (a *actor) stepAppend(p Proc) {
 	repo, manifest := int(a.role.Repo), a.manifest(p)
 
-	a.do("C2 append manifest %d: 201", manifest, func(n *State, _ *Proc) {
+	a.do("C2 append manifest %d: 201", manifest, func(n *State, me *Proc) {
+		if head := &n.Heads[repo]; a.Places && head.Refs == 0 { // else it is where others have it
+			head.At = me.Place
+		}
+
 		a.append(n, repo, recManifest+record(manifest))
 		a.finish(n)
 	})

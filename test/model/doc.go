@@ -35,6 +35,8 @@
 //	    most T after that GET; later than that: U4 again. (U4 is not needed where the
 //	    answer leaves at most T after a U0 that renewed as U4 does.)
 //
+// Where H0, below, says that a manifest of R names D: 201, and none of this.
+//
 // # Mount of D from R' into R
 //
 //	M0  R' must hold D: a manifest of it names D, or H1 to H3.
@@ -75,8 +77,9 @@
 //	    sweep, -blob or -members of D than in that of Y1.
 //	Y3  DELETE what it names.
 //
-// Bytes that are in a membership are not modelled. There the one that is kept is that at the
-// place where manifests have them, and Y2 waits, so that nobody reads by an older place.
+// Where the bytes are in the memberships (Model.Places), all manifests of R have D at that which
+// the first of them was committed with. Y2 keeps that one, and names nothing if it was not listed.
+// Not modelled are its wait, so that nobody reads by an older place, and that what stays is read.
 //
 // # Deleting memberships of R
 //
@@ -119,7 +122,8 @@
 // # What is checked
 //
 //	I1  A manifest of a head names D: data of the current generation is there, and that
-//	    generation does not change. In every state, so also after all late requests.
+//	    generation does not change, and the membership is there at which manifests have D
+//	    (Model.Places). In every state, so also after all late requests.
 //	I2  Where delays are honoured (Model.Leases): between a positive answer and the end of
 //	    its lease D can be read in R, and a commit is never refused; unless a client
 //	    deletes the membership that the answer rests on.

@@ -16,6 +16,10 @@ type Model struct {
 	// Prompt leaves late requests out: what is not answered never happened.
 	Prompt bool
 
+	// Places says that the bytes are in the memberships, too: manifests have D at one of them.
+	// Only with Prompt, and without Twins.
+	Places bool
+
 	// Twins says that processes 0 and 1 have the same role.
 	Twins bool
 
@@ -202,6 +206,11 @@ func (m *Model) stepClients(s State, out func(int, string, uint8, State)) {
 			head.Refs.drop(manifest)
 			head.Seq++
 			head.Late, head.LateGone = 0, 0
+
+			if head.Refs == 0 {
+				head.At = 0
+			}
+
 			out(environment, "a client deletes manifest %d", manifest, n)
 		})
 	}
@@ -255,7 +264,7 @@ func (m *Model) Check(s State) string {
 	}
 
 	if s.named() {
-		if !s.Data.has(s.Tomb.Gen) {
+		if !s.Data.has(s.Tomb.Gen) || m.Places && !s.hasPlaces() {
 			return Lost.String()
 		}
 

@@ -64,6 +64,14 @@ var short = []configuration{
 		uploader(Elsewhere, 1), remover(1), deleter(2),
 	}}},
 	{"upload twice, thin", Model{Prompt: true, Roles: []Role{uploader(Here, 2), thinner(1), deleter(2)}}},
+	{"upload twice, 2 thin", Model{Prompt: true, Roles: []Role{uploader(Here, 2), thinner(1), thinner(1), deleter(1)}}},
+	{"upload twice, thin, places", Model{Prompt: true, Places: true, Roles: []Role{uploader(Here, 2), thinner(1), deleter(2)}}},
+	{"upload twice, commit, 2 thin, places", Model{Prompt: true, Places: true, Roles: []Role{
+		uploader(Here, 2), committer, thinner(2), deleter(1),
+	}}},
+	{"upload twice, ask, thin, leases", Model{Prompt: true, Leases: true, Roles: []Role{
+		uploader(Here, 2), asker, thinner(1), deleter(1),
+	}}},
 	{"2 uploads, thin, leases", Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
 		uploader(Here, 1), uploader(Here, 1), thinner(1), deleter(1),
 	}}},
@@ -145,6 +153,7 @@ var (
 	thinned  = Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
 		uploader(Here, 1), uploader(Here, 1), thinner(1), deleter(2),
 	}}
+	placed   = Model{Prompt: true, Places: true, Roles: []Role{uploader(Here, 2), committer, thinner(2), deleter(1)}}
 	deleters = Model{Leases: true, Prompt: true, Roles: []Role{uploader(Elsewhere, 1), deleter(2), deleter(2)}}
 )
 
@@ -182,6 +191,9 @@ func TestDepartures(t *testing.T) {
 		{"X2 names nothing", Rules{NamesNothing: true}, removed, "I1"},
 		{"X2 goes by numbers", Rules{ByNumber: true, EarlyHead: true}, promised, "I2"},
 		{"Y2 keeps none", Rules{ThinsAll: true}, thinned, "I2"},
+		{"Y2 keeps none, places", Rules{ThinsAll: true}, placed, "I1"},
+		{"Y2 by what Y1 has seen", Rules{ThinsStale: true}, placed, "I1"},
+		{"Y2 names nothing", Rules{NamesNothing: true}, placed, "I1"},
 		{"D2 stops at a condemned tombstone", Rules{NoTakeOver: true}, one, "I3"},
 		{"D2 does not condemn", Rules{NoCondemn: true}, one, "I1"},
 		{"no D4", Rules{NoSecondList: true}, one, "I1"},

@@ -28,7 +28,8 @@ type Rules struct {
 	ByNumber     bool // X2 is a sweep: what was written by an older state does not count
 
 	// Deleter of memberships that are not needed.
-	ThinsAll bool // Y2 keeps none
+	ThinsAll   bool // Y2 keeps none
+	ThinsStale bool // Y2 goes by what Y1 has seen
 
 	// Deleter of memberships.
 	NoWait       bool // no S3

@@ -88,8 +88,8 @@ type Head struct {
 
 	Seq       uint8 // of the newest record; the ETag
 	Swept     uint8 // of the newest sweep record; 0 = none
+	At        uint8 // the token at which manifests have D, plus 1; see Model.Places
 	Condemned bool
-	_         uint8
 }
 
 // record is what one may append to a head. In a set of them, manifest m is at
@@ -118,7 +118,8 @@ type Proc struct {
 	Seq   uint8 // the number in the name of the membership that is being written
 	Based bool  // a membership is known, with number Basis, whose bytes were seen
 	Basis uint8
-	Fresh bool // Known was read since this commit began
+	Place uint8 // its token, plus 1; see Model.Places
+	Fresh bool  // Known was read since this commit began
 
 	Covered bool // it read, not long ago, that D is not condemned; deleters wait for it
 	Lease   bool // it was told that D is there
@@ -181,6 +182,17 @@ func (s *State) named() bool {
 	}
 
 	return false
+}
+
+// hasPlaces says whether D is where manifests have it.
+func (s *State) hasPlaces() bool {
+	for _, head := range s.Heads {
+		if head.Refs != 0 && !s.In.has(head.At-1) {
+			return false
+		}
+	}
+
+	return true
 }
 
 // setTomb replaces the tombstone. What waits for the old ETag never lands.

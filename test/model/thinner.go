@@ -15,6 +15,10 @@ func (a *actor) stepThinner() {
 		a.do("Y1 GET head, LIST in/ of "+repoName(repo), 0, func(n *State, me *Proc) {
 			me.Left--
 			me.PC, me.Listed, me.Known = atX2, n.In&a.tokensOf(a.role.Repo), Known{Swept: head.Swept, Gone: head.Gone}
+
+			if a.ThinsStale {
+				me.Listed = a.surplus(me.Listed, head)
+			}
 		})
 	case atX2:
 		a.stepY2(p, head)
@@ -29,9 +33,15 @@ func (a *actor) stepThinner() {
 // stepY2 reads the head and appends to it on its ETag, in one step.
 func (a *actor) stepY2(p Proc, head Head) {
 	repo := int(a.role.Repo)
-	surplus := a.surplus(p.Listed, head.known())
+	surplus := a.surplus(p.Listed, head)
 
-	if head.Refs == 0 || surplus == 0 || head.Swept != p.Known.Swept || head.Gone != p.Known.Gone {
+	if a.ThinsStale {
+		surplus = p.Listed
+	} else if head.Refs == 0 {
+		surplus = 0
+	}
+
+	if surplus == 0 || head.Swept != p.Known.Swept || head.Gone != p.Known.Gone {
 		a.do("Y2 GET head: D is not named, or nothing is known to be surplus", 0, func(n *State, _ *Proc) { a.rest(n) })
 
 		return
@@ -54,8 +64,11 @@ func (a *actor) stepY2(p Proc, head Head) {
 	}
 }
 
-// surplus is what is not needed of the listed memberships: all that count, but for one.
-func (a *actor) surplus(listed set, known Known) set {
+// surplus is what is not needed of the listed memberships: all that count, but for the newest, or
+// for the one at which manifests have D. If that is not there, all are needed.
+func (a *actor) surplus(listed set, head Head) set {
+	known := head.known()
+
 	var (
 		surplus, kept set
 		newest        uint8
@@ -72,7 +85,14 @@ func (a *actor) surplus(listed set, known Known) set {
 		}
 	})
 
-	if a.ThinsAll {
+	switch {
+	case a.ThinsAll:
+		return surplus
+	case a.Places && (head.Refs == 0 || !surplus.has(head.At-1)):
+		return 0
+	case a.Places:
+		surplus.drop(head.At - 1)
+
 		return surplus
 	}
 

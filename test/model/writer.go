@@ -130,6 +130,10 @@ func (a *actor) stepStart() {
 				n.Proved.add(a.role.Repo)
 			}
 		})
+
+		if a.s.Heads[a.role.Repo].Refs != 0 {
+			start("H0 GET head: D is named; a client uploads it: 201", a.grantNamed)
+		}
 	case Mount:
 		start("M0 reads the head of the other repository", func(n *State, p *Proc) {
 			p.PC, p.Task = atList, mountFrom
@@ -140,6 +144,14 @@ func (a *actor) stepStart() {
 	case Commit:
 		start("a client puts a manifest", func(_ *State, p *Proc) { p.PC, p.Task = atCommit, commit })
 	}
+}
+
+// grantNamed answers an upload of what a manifest names: nothing is written.
+func (a *actor) grantNamed(n *State, p *Proc) {
+	p.Known = n.Heads[a.role.Repo].known()
+	n.Proved.add(a.role.Repo)
+	a.grant(n, p)
+	p.Based, p.Basis, p.Place = false, 0, 0
 }
 
 // refresh is U0: the number for the membership.
@@ -326,6 +338,10 @@ func (a *actor) grant(n *State, p *Proc) {
 
 	if !removed && (a.role.Kind == Upload || a.role.Kind == Mount) {
 		p.Based, p.Basis = true, p.Seq
+
+		if a.Places {
+			p.Place = firstToken(a.i) + p.Token
+		}
 	}
 
 	p.Seq = 0
@@ -333,7 +349,7 @@ func (a *actor) grant(n *State, p *Proc) {
 	switch a.role.Commit {
 	case Here:
 	case Elsewhere:
-		p.Known, p.Based, p.Basis = Known{}, false, 0
+		p.Known, p.Based, p.Basis, p.Place = Known{}, false, 0, 0
 	case Nowhere:
 		if *p = (Proc{PC: atHold, Left: p.Left, Token: p.Token, Lease: p.Lease, Covered: a.Leases}); !a.Leases {
 			a.finish(n)
