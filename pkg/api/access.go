@@ -72,6 +72,10 @@ func (s *Server) permit(w *response, r *request, found route) (handler, error) {
 	stranger := r.user.Anonymous() && r.doors.ways.Any()
 	if stranger && r.endpoint == endpointBase {
 		challenge(w, r, nil) // some clients send their credentials only if they are asked here
+
+		if r.doors.ways.Tokens() != nil && r.Header.Get("Authorization") == "" {
+			return nil, fmt.Errorf("%w: get a token, with a name or without", auth.ErrUnauthorized)
+		}
 	}
 
 	nobody := found.needs == needsLogin && !r.doors.ways.Any() // the handler knows what to say

@@ -24,8 +24,8 @@ import (
 )
 
 // wanted says what docs/access.md promises: any of the actions named lets a user do what the
-// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "metrics" is to be named for them, "insight" is read by adminPolicy, "-" asks
-// nobody. An endpoint or method that is not here fails the tests.
+// method does. "entry" is any action anywhere, "login" a name, "admin" is delete by adminPolicy, "metrics" is to be named for them, "insight" is read by adminPolicy, "token" is to
+// be whoever one says, "-" asks nobody. An endpoint or method that is not here fails the tests.
 var wanted = map[endpoint]map[string]string{
 	endpointBase:       {"GET": "entry", "HEAD": "entry"},
 	endpointCatalog:    {"GET": "entry", "HEAD": "entry"},
@@ -42,6 +42,7 @@ var wanted = map[endpoint]map[string]string{
 	endpointLogin:      {"GET": "-"},
 	endpointCallback:   {"GET": "-"},
 	endpointLogout:     {"POST": "-"},
+	endpointToken:      {"GET": "token"},
 	endpointMetrics:    {"GET": "metrics", "HEAD": "metrics"},
 	endpointProfile:    {"GET": "insight"},
 	endpointLive:       {"GET": "-", "HEAD": "-"},
@@ -105,7 +106,9 @@ type way struct {
 	as        func(c *client, user string) []string // the headers of a user, or of nobody
 	wrong     []string                              // headers that are not right
 	challenge string
-	second    bool // these credentials are made with others: they make none
+	open      string // the challenge where everyone may do something; "" = the same
+	second    bool   // these credentials are made with others: they make none
+	token     bool   // they get no token, either
 }
 
 // byHeader is for what says all in a header.
@@ -126,7 +129,7 @@ func basic(user, password string) string {
 func allWays(t *testing.T) []way {
 	t.Helper()
 
-	return []way{byPassword(t), byToken(t), byCertificate(t), byAPIKey(t), bySession(t)}
+	return []way{byPassword(t), byToken(t), byCertificate(t), byAPIKey(t), bySession(t), byOwnToken(t)}
 }
 
 func byPassword(t *testing.T) way {
@@ -331,7 +334,7 @@ func met(want string, user string, actions []string) bool {
 	switch want {
 	case "-":
 		return true
-	case "entry", "login":
+	case "entry", "login", "token":
 		return user != ""
 	case "admin", "insight":
 		return user == "admin"
@@ -403,17 +406,22 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 			a := c.do(method, pathTo(e, "secret/app", blob, manifest), nil, headers...)
 
 			switch {
-			case allowed && want == "login" && way.second:
+			case allowed && (want == "login" && way.second || want == "token" && way.token):
 				equal(t, a.StatusCode, 403, what)
 			case allowed:
 				if slices.Contains([]int{401, 403}, a.StatusCode) {
 					t.Errorf("%s: %d %s", what, a.StatusCode, a.body)
 				}
-			case user == "" && want == "entry" && public != nil:
-				a.expect(t, 200)
+			case user == "" && public != nil && (want == "entry" || want == "token"):
+				checkStranger(t, a, e, way)
 			case user == "":
+				challenge := way.challenge
+				if public != nil && way.open != "" {
+					challenge = way.open
+				}
+
 				equal(t, a.StatusCode, 401, what)
-				equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), way.challenge), true, what)
+				equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), challenge), true, what)
 			case want == "metrics", want == "insight":
 				equal(t, a.StatusCode, 403, what)
 			case (method == "GET" || method == "HEAD") && !slices.Contains(allPolicies[user], "read"):
@@ -426,6 +434,21 @@ func checkUser(t *testing.T, c *client, way way, user string, public []string, b
 				checkSilent(t, c, a, method, pathTo(e, "secret/not", blob, manifest), way.as(c, user))
 			}
 		})
+	}
+}
+
+// checkStranger checks an answer to who is nobody, where everyone may do something.
+func checkStranger(t *testing.T, a answer, e endpoint, way way) {
+	t.Helper()
+
+	switch {
+	case e == endpointBase && way.open != "": // get a token first
+		a.expect(t, 401)
+		equal(t, strings.HasPrefix(a.Header.Get("WWW-Authenticate"), way.open), true, "challenge")
+	case e == endpointToken && way.open == "":
+		a.expect(t, 404)
+	default:
+		a.expect(t, 200)
 	}
 }
 

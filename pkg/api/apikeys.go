@@ -42,7 +42,7 @@ func (h keyHandler) owned(handle handler) handler {
 		switch {
 		case h.keys == nil:
 			return errNoEndpoint
-		case r.user.ByKey || r.user.Scope != nil:
+		case r.user.ByKey || r.user.ByToken || r.user.Scope != nil:
 			return fmt.Errorf("%w: log in without a token or API key", errDenied)
 		}
 

@@ -60,9 +60,11 @@ func (r *request) welcomesAll() bool {
 	return r.doors.rules.Anonymous() || r.endpoint == endpointMetrics && r.doors.rules.Metrics(auth.User{})
 }
 
-// challenge says how to log in.
+// challenge says how to log in: where a client would get a token, with a password.
 func challenge(w *response, r *request, why error) {
-	w.Header()["Www-Authenticate"] = r.doors.ways.Challenges(why, tokenNeeds(r))
+	open := r.doors.rules.Anonymous() && r.endpoint != endpointToken
+
+	w.Header()["Www-Authenticate"] = r.doors.ways.Challenges(why, tokenNeeds(r), open)
 }
 
 // saysNothing says whether the credentials are an empty name with an empty password: podman

@@ -26,6 +26,7 @@ const (
 	endpointTagHistory                 // /v2/<repo>/_oci/tag-history/<tag>
 	endpointRepository                 // /v2/<repo>/_oci/repository
 	endpointAPIKeys                    // /zot/auth/apikey
+	endpointToken                      // /zot/auth/token
 	endpointMetrics                    // where the configuration says
 	endpointProfile                    // /zot/debug/pprof/<name>
 	endpointLogin                      // /zot/auth/login
@@ -42,7 +43,7 @@ var endpointNames = [...]string{
 	endpointManifest: "manifest", endpointBlob: "blob", endpointUploads: "upload-start", endpointUpload: "upload",
 	endpointReferrers: "referrers", endpointTagHistory: "tag-history", endpointRepository: "repository",
 	endpointAPIKeys: "apikey", endpointLogin: "login", endpointCallback: "login-callback", endpointLogout: "logout",
-	endpointMetrics: "metrics", endpointProfile: "pprof",
+	endpointToken: "token", endpointMetrics: "metrics", endpointProfile: "pprof",
 	endpointLive: "livez", endpointReady: "readyz", endpointStarted: "startupz",
 }
 
@@ -78,6 +79,7 @@ var fixed = map[string]endpoint{
 	"/v2/_catalog":          endpointCatalog,
 	"/v2/_oci/ext/discover": endpointExtension,
 	"/zot/auth/apikey":      endpointAPIKeys,
+	auth.TokenPath:          endpointToken,
 	"/zot/auth/login":       endpointLogin,
 	"/zot/auth/logout":      endpointLogout,
 	pprofPath:               endpointProfile,

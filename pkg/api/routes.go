@@ -47,6 +47,7 @@ func newRoutes(
 		endpointLogin:      logins.only(http.MethodGet, logins.begin),
 		endpointCallback:   logins.only(http.MethodGet, logins.finish),
 		endpointLogout:     logins.only(http.MethodPost, logins.end),
+		endpointToken:      {http.MethodGet: {needsNothing, giveToken}},
 		endpointMetrics:    get(needsMetrics, show(metrics)),
 		endpointProfile:    {http.MethodGet: {needsInsight, profile}},
 		endpointLive:       get(needsNothing, alive),

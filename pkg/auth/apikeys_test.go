@@ -115,7 +115,7 @@ func TestAPIKeys(t *testing.T) {
 		for range 3 {
 			user, err := k.check(t.Context(), unlimited("ann", secret))
 			equal(t, err, nil, "error")
-			equal(t, fmt.Sprintf("%+v", user), "{Name:ann Groups:[dev] Scope:<nil> ByKey:true}", "user")
+			equal(t, fmt.Sprintf("%+v", user), "{Name:ann Groups:[dev] Scope:<nil> ByKey:true ByToken:false}", "user")
 		}
 	}
 

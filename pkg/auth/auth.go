@@ -39,6 +39,8 @@ type User struct {
 	Groups []string // as the way says them; those of a configuration come with its rules
 	Scope  *Scope   // what the token or API key allows; nil = no limit
 	ByKey  bool     // the user came with an API key
+
+	ByToken bool // the user came with a token that zot has given
 }
 
 // Anonymous says whether nobody has vouched for the user.
@@ -65,6 +67,7 @@ type Ways struct {
 	attempts *attempts // to guess passwords
 	keys     *Keys     // nil = there are none
 	openID   *OpenID   // nil = browsers do not log in
+	tokens   *Tokens   // nil = zot gives none
 }
 
 // Open reads the files that cfg names, and connects to nothing. API keys and sessions are in
@@ -106,6 +109,17 @@ func (w *Ways) open(cfg config.HTTP, old *Ways) error {
 
 		w.bearer = tokens.orSame(old.bearer)
 		w.ways = append(w.ways, w.bearer)
+	}
+
+	if GivesTokens(cfg) {
+		if w.tokens = old.tokens; w.tokens == nil {
+			var err error
+			if w.tokens, err = openTokens(cfg); err != nil {
+				return err
+			}
+		}
+
+		w.ways = append(w.ways, w.tokens)
 	}
 
 	passwords, err := openBasic(cfg, w.keys, w.attempts)
@@ -162,6 +176,9 @@ func (w *Ways) Keys() *Keys { return w.keys }
 // OpenID is how browsers log in, nil if they do not.
 func (w *Ways) OpenID() *OpenID { return w.openID }
 
+// Tokens are those that zot gives, nil if it gives none.
+func (w *Ways) Tokens() *Tokens { return w.tokens }
+
 // Any says whether there is a way at all.
 func (w *Ways) Any() bool { return len(w.ways) > 0 }
 
@@ -192,8 +209,12 @@ func (w *Ways) closers() []io.Closer {
 }
 
 // Challenges are the values of WWW-Authenticate for a client that was refused: why, and what
-// a token would have to allow for its request.
-func (w *Ways) Challenges(why error, needs Access) []string {
+// a token would have to allow for its request. With open everyone may do something here.
+func (w *Ways) Challenges(why error, needs Access, open bool) []string {
+	if open && w.tokens != nil {
+		return []string{w.tokens.challenge(why, needs)}
+	}
+
 	var all []string
 	for _, way := range w.ways {
 		if challenge := way.Challenge(why, needs); challenge != "" {

@@ -116,20 +116,7 @@ func (b *bearer) keyFor(token *jwt.Token) (any, error) {
 	return set, nil
 }
 
-// Challenge implements Way: RFC 6750, 3.
+// Challenge implements Way.
 func (b *bearer) Challenge(why error, needs Access) string {
-	text := "Bearer realm=" + quote(b.realm) + ",service=" + quote(b.service)
-
-	if scope := needs.String(); scope != "" {
-		text += ",scope=" + quote(scope)
-	}
-
-	switch {
-	case errors.Is(why, ErrScope):
-		text += `,error="insufficient_scope"`
-	case errors.Is(why, errToken):
-		text += `,error="invalid_token"`
-	}
-
-	return text
+	return challengeToken(b.realm, b.service, why, needs)
 }

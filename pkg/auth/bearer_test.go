@@ -305,7 +305,7 @@ func TestWays(t *testing.T) {
 
 	_, err = ways.User(as(t, "bob", "wrong"))
 	equal(t, errors.Is(err, ErrUnauthorized), true, fmt.Sprint(err))
-	equal(t, strings.Join(ways.Challenges(err, Access{}), "; "),
+	equal(t, strings.Join(ways.Challenges(err, Access{}, true), "; "),
 		`Bearer realm="r",service="zot"; Basic realm="zot", charset="UTF-8"`, "challenges")
 }
 

@@ -37,6 +37,16 @@ const (
 	loginTime = 10 * time.Minute
 )
 
+// pending is a login that has begun. The browser keeps it, sealed.
+type pending struct {
+	Provider string
+	State    string    // comes back from the provider: this browser has begun it
+	Nonce    string    // is in the identity token: it was made for this login
+	Verifier string    // proves to the provider that it was begun here (RFC 7636)
+	Back     string    // where the browser goes in the end
+	Expires  time.Time // it is over by then
+}
+
 // OpenID is the way of browsers: a user logs in at an OpenID provider, and his browser has
 // a session from then on. A login is the authorization code flow with PKCE, state and nonce
 // (OpenID Connect Core, 3.1; RFC 9700, 2.1). Until it is over, nothing is kept of it but a
@@ -58,7 +68,7 @@ func openOpenID(cfg config.HTTP, notes Notes) (*OpenID, error) {
 		return nil, err
 	}
 
-	seal, err := newSealer(cfg.Auth.SessionKeysFile)
+	seal, err := newSealer(cfg.Auth.SessionKeysFile, "login")
 	if err != nil {
 		return nil, fmt.Errorf("http.auth.sessionKeysFile: %w", err)
 	}
@@ -194,11 +204,11 @@ func (o *OpenID) begun(r *http.Request, name string) (pending, error) {
 		return pending{}, fmt.Errorf("%w: this browser has begun none", ErrLoginInvalid)
 	}
 
-	begun, err := o.seal.open(sealed)
+	var begun pending
 
-	switch {
+	switch err := o.seal.open(sealed, &begun); {
 	case err != nil:
-		return pending{}, err
+		return pending{}, fmt.Errorf("%w: the cookie: %w", ErrLoginInvalid, err)
 	case begun.Provider != name || o.providers[name] == nil:
 		return pending{}, fmt.Errorf("%w: it was begun with another provider", ErrLoginInvalid)
 	case !o.now().Before(begun.Expires):

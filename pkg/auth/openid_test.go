@@ -263,27 +263,30 @@ func TestSessionKeysFile(t *testing.T) {
 	long := strings.Repeat("k", minHashKey)
 	path := write(`{"hashKey": "` + long + `"}`)
 
-	one, err := newSealer(path)
+	one, err := newSealer(path, "login")
 	must(t, one, err)
 
-	two, err := newSealer(path)
+	two, err := newSealer(path, "login")
 	must(t, two, err)
 
-	three, err := newSealer(write(`{"hashKey": "` + long + `", "encryptKey": "x"}`))
+	three, err := newSealer(write(`{"hashKey": "`+long+`", "encryptKey": "x"}`), "login")
 	must(t, three, err)
 
 	sealed, err := one.seal(pending{State: "s"})
 	must(t, sealed, err)
 
-	got, err := two.open(sealed)
-	must(t, got, err)
-	equal(t, got.State, "s", "state")
+	var got pending
 
-	_, err = three.open(sealed)
-	equal(t, kindOf(err), ErrLoginInvalid, "another key")
+	must(t, got, two.open(sealed, &got))
+	equal(t, got.State, "s", "state")
+	equal(t, three.open(sealed, &got), errSeal, "another key")
+
+	other, err := newSealer(path, "another use")
+	must(t, other, err)
+	equal(t, other.open(sealed, &got), errSeal, "another use")
 
 	for _, text := range []string{`{}`, `{"hashKey": "short"}`, `{"hashKey": "` + long + `", "other": "x"}`, `[]`, `x`} {
-		_, err := newSealer(write(text))
+		_, err := newSealer(write(text), "login")
 		if err == nil || strings.Contains(err.Error(), long) {
 			t.Errorf("%s: %v", text, err)
 		}

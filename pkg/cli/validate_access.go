@@ -84,6 +84,17 @@ func (c *check) actions(path string, actions []string) {
 	}
 }
 
+// anyAnonymous says whether everyone may do something.
+func anyAnonymous(access *config.AccessControl) bool {
+	for _, policy := range access.Repositories {
+		if len(policy.AnonymousPolicy) > 0 {
+			return true
+		}
+	}
+
+	return false
+}
+
 // allAnonymous says whether no policy needs to know who a client is.
 func allAnonymous(access *config.AccessControl) bool {
 	for _, policy := range access.Repositories {

@@ -40,8 +40,10 @@ func (c *check) htpasswd(htpasswd *config.HTPasswd) {
 }
 
 // opens checks the content of files by opening this one way, which names the key.
-func (c *check) opens(one config.Auth, remedy string) {
-	if _, err := auth.Open(config.HTTP{Auth: one}, nil); err != nil {
+func (c *check) opens(one config.Auth, remedy string) { c.opensAll(config.HTTP{Auth: one}, remedy) }
+
+func (c *check) opensAll(cfg config.HTTP, remedy string) {
+	if _, err := auth.Open(cfg, nil); err != nil {
 		key, problem, _ := strings.Cut(err.Error(), ": ")
 		c.wrong(key, problem, remedy)
 	}

@@ -103,10 +103,7 @@ func (c *check) opensOpenID() {
 	cfg := config.HTTP{ExternalURL: c.cfg.HTTP.ExternalURL, AllowOrigin: c.cfg.HTTP.AllowOrigin}
 	cfg.Auth.OpenID, cfg.Auth.SessionKeysFile = c.cfg.HTTP.Auth.OpenID, c.cfg.HTTP.Auth.SessionKeysFile
 
-	if _, err := auth.Open(cfg, nil); err != nil {
-		key, problem, _ := strings.Cut(err.Error(), ": ")
-		c.wrong(key, problem, "docs/authentication.md says what belongs there")
-	}
+	c.opensAll(cfg, "docs/authentication.md says what belongs there")
 }
 
 // sessions are of browsers that have logged in.
@@ -124,16 +121,34 @@ func (c *check) sessions() {
 	}
 
 	if ways.OpenID == nil {
-		for _, key := range []string{"sessionKeysFile", "sessionDriver", "secureSession"} {
+		c.tokens()
+
+		for _, key := range []string{"sessionDriver", "secureSession"} {
 			if c.set["http.auth."+key] {
 				c.warn("http.auth."+key, "has no effect without http.auth.openid")
 			}
 		}
-
-		return
-	}
-
-	if c.cfg.Storage.StorageDriver != nil && ways.SessionKeysFile == "" {
+	} else if c.cfg.Storage.StorageDriver != nil && ways.SessionKeysFile == "" {
 		c.warn("http.auth.openid", "needs http.auth.sessionKeysFile where several replicas serve the bucket: a login goes on at another one")
+	}
+}
+
+// tokens are those that zot gives where everyone may do something.
+func (c *check) tokens() {
+	cfg := c.cfg.HTTP
+	open := cfg.AccessControl != nil && anyAnonymous(cfg.AccessControl)
+
+	switch gives := auth.GivesTokens(cfg); {
+	case open && gives:
+		if len(c.mistakes.list) == 0 {
+			one := config.HTTP{ExternalURL: cfg.ExternalURL}
+			one.Auth.APIKey, one.Auth.SessionKeysFile = true, cfg.Auth.SessionKeysFile
+			c.opensAll(one, "docs/authentication.md says what belongs there")
+		}
+	case cfg.Auth.SessionKeysFile != "":
+		c.warn("http.auth.sessionKeysFile", "has no effect without http.auth.openid, or http.externalUrl and an anonymousPolicy")
+	case open && cfg.Auth.Bearer == nil && (cfg.Auth.HTPasswd != nil || cfg.Auth.LDAP != nil):
+		c.warn("http.auth.sessionKeysFile", "is missing, and everyone may do something: docker login takes any password, and docker with "+
+			"its older image store cannot push, unless it and http.externalUrl are set (docs/access.md)")
 	}
 }

@@ -65,6 +65,12 @@ func bucket(keys string) string {
 }
 
 // ldap is the section of a directory, with more of its keys.
+// mixed lets everyone read, and alice do more.
+func mixed(http string, auth ...string) string {
+	return `"http": {` + http + `"auth": {` + strings.Join(auth, "") + `"htpasswd": {"path": "htpasswd"}}, ` +
+		`"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}}`
+}
+
 func ldap(keys string) string {
 	return `"http": {"auth": {"ldap": {"address": "a", "baseDN": "b", "userAttribute": "c", ` + keys + `}}}`
 }
@@ -258,6 +264,7 @@ var rows = []struct{ section, path, text string }{
 		"http.auth.sessionKeysFile", "htpasswd",
 	},
 	{`"http": {"auth": {"apikey": true}}`, "http.auth.apikey", "nobody can log in"},
+	{mixed(`"externalUrl": "https://z", `, `"sessionKeysFile": "htpasswd", `), "http.auth.sessionKeysFile", "htpasswd"},
 	{`"http": {"auth": {"sessionKeysFile": "none"}}`, "http.auth.sessionKeysFile", "no such file"},
 	{`"http": {"auth": {"sessionDriver": {"name": "etcd"}}}`, "http.auth.sessionDriver.name", "local, redis"},
 
@@ -433,6 +440,10 @@ func TestWarnings(t *testing.T) {
 			"http.accessControl.repositories[a].policies[0]",
 		}},
 		{`"http": {"auth": {"secureSession": true, "sessionKeysFile": "htpasswd"}}`, []string{"http.auth.sessionKeysFile", "http.auth.secureSession"}},
+		{mixed(``), []string{"http.auth.sessionKeysFile"}},
+		{mixed(`"externalUrl": "https://z", `), []string{"http.auth.sessionKeysFile"}},
+		{mixed(``, `"sessionKeysFile": "htpasswd", `), []string{"http.auth.sessionKeysFile"}},
+		{mixed(`"externalUrl": "https://z", `, `"bearer": {"realm": "https://a", "service": "a", "cert": "server.crt"}, `), nil},
 		{ldap(`"startTLS": true`), []string{"http.auth.ldap.startTLS"}},
 		{openID(`"a": {"clientid": "a", "issuer": "https://a"}`), nil},
 		{openID(`"a": {"clientid": "a", "issuer": "http://a"}`), []string{"http.auth.openid.providers[a].issuer"}},

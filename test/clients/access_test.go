@@ -3,6 +3,8 @@
 package clients
 
 import (
+	"crypto/rand"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,12 +12,16 @@ import (
 )
 
 // mixed starts the binary without TLS: everyone may pull below public, and the user may do
-// everything everywhere.
-func mixed(t *testing.T) (addr string) {
+// everything everywhere. With tokens it gives clients tokens.
+func mixed(t *testing.T, tokens bool) (addr string) {
 	t.Helper()
 
-	zot := &daemon.Zot{HTTP: map[string]any{
-		"auth": map[string]any{"htpasswd": map[string]any{"path": passwords(t)}},
+	addr, err := daemon.FreeAddr()
+	must(t, err)
+
+	auth := map[string]any{"htpasswd": map[string]any{"path": passwords(t)}}
+	zot := &daemon.Zot{Addr: addr, HTTP: map[string]any{
+		"auth": auth,
 		"accessControl": map[string]any{
 			"repositories": map[string]any{"public/**": map[string]any{"anonymousPolicy": []string{"read"}}},
 			"adminPolicy": map[string]any{
@@ -24,13 +30,30 @@ func mixed(t *testing.T) (addr string) {
 		},
 	}}
 
+	if tokens {
+		keys := filepath.Join(t.TempDir(), "session-keys.json")
+		must(t, os.WriteFile(keys, []byte(`{"hashKey": "`+rand.Text()+rand.Text()+`"}`), 0o600))
+
+		auth["sessionKeysFile"], zot.HTTP["externalUrl"] = keys, "http://"+addr
+	}
+
 	return zot.Start(t).Addr
+}
+
+// bothMixed tests both.
+func bothMixed(t *testing.T, test func(t *testing.T, tokens bool, addr string)) {
+	t.Helper()
+
+	for name, tokens := range map[string]bool{"passwords": false, "tokens": true} {
+		t.Run(name, func(t *testing.T) { test(t, tokens, mixed(t, tokens)) })
+	}
 }
 
 // TestCopiersOfWhatIsPublic pulls with and without a name from a registry that asks for one
 // only sometimes. A client that asks /v2/ whether to log in is told: as you like.
-func TestCopiersOfWhatIsPublic(t *testing.T) {
-	addr := mixed(t)
+func TestCopiersOfWhatIsPublic(t *testing.T) { bothMixed(t, copyWhatIsPublic) }
+
+func copyWhatIsPublic(t *testing.T, _ bool, addr string) {
 	l := newLayout(t, "amd64")
 
 	for _, c := range copiers {
@@ -60,9 +83,10 @@ func TestCopiersOfWhatIsPublic(t *testing.T) {
 }
 
 // TestEnginesOfWhatIsPublic does so with the engines. docker asks /v2/ alone, and sends no
-// name after a 200: with it everyone's images can be pulled (docs/access.md).
-func TestEnginesOfWhatIsPublic(t *testing.T) {
-	addr := mixed(t)
+// name after a 200: without tokens it can pull what is everyone's, and nothing else (docs/access.md).
+func TestEnginesOfWhatIsPublic(t *testing.T) { bothMixed(t, runWhatIsPublic) }
+
+func runWhatIsPublic(t *testing.T, tokens bool, addr string) {
 	l := newLayout(t, "amd64")
 	sh := newShell(t)
 
@@ -78,7 +102,7 @@ func TestEnginesOfWhatIsPublic(t *testing.T) {
 			call(t, sh, store, []string{"pull"}, e.noTLS, []string{addr + "/public/app:" + tag})
 			sh.refused(t, join(store, []string{"pull"}, e.noTLS, []string{addr + "/private/app:" + tag})...)
 
-			if e.name == "docker" {
+			if e.name == "docker" && !tokens {
 				return
 			}
 
