@@ -116,7 +116,7 @@ conformance: build $(STRICT) $(TOOLS)/conformance-$(CONFORMANCE_VERSION) $(TOOLS
 
 .PHONY: clients
 clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, crane, regctl
-	@test/need.sh dockerd=docker.io docker=docker.io podman=podman buildah=buildah skopeo=skopeo
+	@test/need.sh dockerd=docker.io docker=docker.io podman=podman buildah=buildah skopeo=skopeo openssl=openssl
 	@$(SUITE) clients test/gotest.sh -tags clients -count=1 -timeout=15m ./test/clients
 
 # CRASH_ROUNDS=100 makes these thorough, CRASH_SEED=n repeats a run. What is not part of
@@ -228,7 +228,7 @@ define install
 endef
 
 .PHONY: client-tools
-client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION)
+client-tools: $(TOOLS)/crane-$(CRANE_VERSION) $(TOOLS)/regctl-$(REGCTL_VERSION) $(TOOLS)/oras-$(ORAS_VERSION) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/oidc-provider-$(OIDC_VERSION)
 
 .PHONY: remote-tools
 remote-tools: $(TOOLS)/versitygw-$(VERSITYGW_VERSION) $(TOOLS)/dynalite-$(DYNALITE_VERSION) $(TOOLS)/oidc-provider-$(OIDC_VERSION)
