@@ -35,7 +35,7 @@ func (s *Server) logRequest(w *response, r *request, status int, err error) {
 	}
 
 	if err != nil {
-		event = event.Err(err)
+		event = event.Str(zerolog.ErrorFieldName, shown(err.Error()))
 	}
 
 	var crash *panicError
@@ -43,11 +43,25 @@ func (s *Server) logRequest(w *response, r *request, status int, err error) {
 		event = event.Bytes("stack", crash.stack)
 	}
 
-	event.Str("method", r.Method).Str("path", r.URL.Path).
+	event.Str("method", shown(r.Method)).Str("path", shown(r.URL.Path)).
 		Int("status", status).Int64("bytes", w.bytes).
 		Dur("duration", time.Since(r.start)).
 		Str("user", r.user.Name).Str("remote", r.RemoteAddr).
 		Str("request", r.id).Msg("request")
+}
+
+// maxShown bounds what is repeated of a request in logs and answers, in bytes: no path of anything
+// that zot has is longer, and what a client sends is not made many times as much.
+const maxShown = 1 << 10
+
+func shown(text string) string { return shorten(text, maxShown) }
+
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // logLevel is error for what a person should look at.

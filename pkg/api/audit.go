@@ -50,8 +50,8 @@ func (r *request) moves(status int) bool {
 func (r *request) entry(answer http.Header, status int) audit.Entry {
 	e := audit.Entry{
 		Time: time.Now().UTC(), Request: r.id, User: r.user.Name, Remote: r.RemoteAddr,
-		Method: r.Method, Path: r.URL.Path,
-		Repository: string(r.repo), Tags: r.query["tag"], Digest: answer.Get("Docker-Content-Digest"),
+		Method: r.Method, Path: shown(r.URL.Path),
+		Repository: string(r.repo), Tags: shownTags(r.query["tag"]), Digest: answer.Get("Docker-Content-Digest"),
 		Status: status, Code: r.code,
 	}
 
@@ -61,10 +61,22 @@ func (r *request) entry(answer http.Header, status int) audit.Entry {
 	case endpointBlob:
 		e.Reference = r.digest.String()
 	case endpointUpload:
-		e.Reference = r.upload
+		e.Reference = shown(r.upload)
 	case endpointUploads:
-		e.From = r.query.Get("from")
+		e.From = shown(r.query.Get("from"))
 	}
 
 	return e
+}
+
+// shownTags are the tags of a query, which may be none that there can be.
+func shownTags(tags []string) []string {
+	const longest = 128
+
+	var all []string
+	for _, tag := range tags[:min(len(tags), maxTags)] {
+		all = append(all, shorten(tag, longest))
+	}
+
+	return all
 }

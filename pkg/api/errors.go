@@ -234,7 +234,7 @@ func messageOf(p problem, id string, err error) string {
 		return fmt.Sprintf("%s; the log of zot has more under request id %s", http.StatusText(p.status), id)
 	}
 
-	return err.Error()
+	return shown(err.Error())
 }
 
 // entries says what went wrong. Of our own faults the client learns only the request

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"zotregistry.io/zot/internal/printable"
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/storagetest"
@@ -103,7 +104,7 @@ func dialWith(t *testing.T, cfg config.HTTP, registry Registry, options ...Optio
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	server, err := New(cfg, registry, zerolog.New(c.log), options...)
+	server, err := New(cfg, registry, zerolog.New(printable.Writer{Writer: c.log}), options...)
 	c.must(err)
 
 	if now, limits := time.Now(), server.doors.Load().limits; limits != nil { // nothing is refilled, however slow the machine

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/internal/printable"
 )
 
 // Entry is one change, or an attempt. Fields that are empty are left out, but for who, from
@@ -71,7 +73,7 @@ func open(path string) (*os.File, error) {
 func (l *Log) Write(entry Entry) {
 	line, err := json.Marshal(entry)
 	if err == nil {
-		err = l.append(append(line, '\n'))
+		err = l.append(append(printable.JSON(line), '\n'))
 	}
 
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 
+	"zotregistry.io/zot/internal/printable"
 	"zotregistry.io/zot/pkg/api/config"
 )
 
@@ -36,7 +37,7 @@ func openLog(cfg config.Log, stdout io.Writer) (*openedLog, error) {
 		return nil, err
 	}
 
-	l.Logger = zerolog.New(l.lines).Sample(l).With().Timestamp().Logger()
+	l.Logger = zerolog.New(printable.Writer{Writer: l.lines}).Sample(l).With().Timestamp().Logger()
 
 	return l, nil
 }

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +14,8 @@ import (
 
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
+
+	"zotregistry.io/zot/pkg/api/config"
 )
 
 // writes keeps each write by itself.
@@ -104,4 +109,25 @@ func TestGatheredLog(t *testing.T) {
 		So(g.Close(), ShouldNotBeNil)
 		So(w.lines(), ShouldEqual, 2)
 	})
+}
+
+// TestLogIsPrintable: what a client has chosen does nothing to a terminal that shows the log.
+func TestLogIsPrintable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+
+	log, err := openLog(config.Log{Level: "info", Output: path}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	log.Info().Str("path", "/v2/\u009b2J\u202e\x7f").Msg("request")
+
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	data, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(data), `"/v2/\u009b2J\u202e\u007f"`) {
+		t.Errorf("%q, %v", data, err)
+	}
 }
