@@ -126,7 +126,7 @@ func (run *bucketRun) dueSurplus(st *state, listed map[digest.Digest][]Member) [
 }
 
 // dispensable returns those of due without which the bytes are there all the same, as a read of
-// what stays tells. What that finds wrong is marked for all replicas, so that a push heals it.
+// what stays tells. Bytes that are wrong are marked for all replicas, so that a push heals them.
 func (s *Store) dispensable(
 	ctx context.Context, r *repository, listed map[digest.Digest][]Member, due []Member,
 ) ([]Member, error) {
@@ -149,7 +149,14 @@ func (s *Store) dispensable(
 				continue
 			}
 
-			if right, err := s.isRight(ctx, member); right || err != nil {
+			right, err := s.isRight(ctx, member)
+			if isNotExist(err) { // reads find another
+				wrong[i] = true
+
+				return nil
+			}
+
+			if right || err != nil {
 				return err
 			}
 
@@ -169,14 +176,16 @@ func (s *Store) dispensable(
 }
 
 // isRight reads the bytes that are in a membership.
+//
+// Errors: fs.ErrNotExist.
 func (s *Store) isRight(ctx context.Context, m Member) (right bool, err error) {
-	object, err := s.driver.Open(ctx, m.Key, Whole)
-	if isNotExist(err) {
-		return false, nil
+	if _, err := s.driver.Stat(ctx, m.Key); err != nil { // to open alone may find the blob elsewhere
+		return false, fmt.Errorf("look for %s: %w", m.Key, err)
 	}
 
+	object, err := s.driver.Open(ctx, m.Key, Whole)
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", m.Key, err)
+		return false, fmt.Errorf("open %s: %w", m.Key, err)
 	}
 	defer func() { err = errors.Join(err, object.Close()) }()
 

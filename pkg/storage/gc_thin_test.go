@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -84,6 +85,45 @@ func TestSurplus(t *testing.T) {
 		if got := places(st.surplus(st.blob, st.listed(one.listed...))); got != one.want {
 			t.Errorf("%s: %q, want %q", one.what, got, one.want)
 		}
+	}
+}
+
+// TestOnePlace: all manifests name a blob at the place of the first, also when that is deleted, and
+// in whatever order a checkpoint has them.
+func TestOnePlace(t *testing.T) {
+	for _, first := range []string{"manifest", "other"} {
+		st := newThinned("")
+		st.name(first, "o1")
+
+		for _, next := range []string{"manifest", "other", "third"} {
+			if next != first {
+				st.name(next, "o3")
+			}
+		}
+
+		check := func(when string) {
+			t.Helper()
+
+			var buf bytes.Buffer
+			if err := encodeCheckpoint(&buf, st.state); err != nil {
+				t.Fatal(err)
+			}
+
+			read, err := decodeCheckpoint(&buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			for _, st := range []*state{st.state, read} {
+				if got := fmt.Sprint(st.placesOf(digest.FromString("blob"))); got != "[o1]" {
+					t.Errorf("%s first, %s: it is at %s", first, when, got)
+				}
+			}
+		}
+
+		check("all are there")
+		st.record(Op{Kind: OpDeleteManifest, Digest: digest.FromString(first)})
+		check("the first was deleted")
 	}
 }
 

@@ -112,6 +112,15 @@ var long = []configuration{
 	{"2 uploads, thin, leases", Model{Prompt: true, Leases: true, Twins: true, Roles: []Role{
 		uploader(Elsewhere, 1), uploader(Elsewhere, 1), thinner(2), deleter(2),
 	}}},
+	{"upload twice, thin, remove, places", Model{Prompt: true, Places: true, Roles: []Role{
+		uploader(Here, 2), thinner(1), remover(1), deleter(1),
+	}}},
+	{"2 uploads, thin, leases, places", Model{Prompt: true, Places: true, Leases: true, Roles: []Role{
+		uploader(Here, 1), uploader(Elsewhere, 1), thinner(1), deleter(1),
+	}}},
+	{"upload twice, ask, thin, leases, places", Model{Prompt: true, Places: true, Leases: true, Roles: []Role{
+		uploader(Elsewhere, 2), asker, thinner(1), deleter(1),
+	}}},
 	{"upload twice, thin, remove", Model{Prompt: true, Roles: []Role{uploader(Here, 2), thinner(1), remover(1), deleter(1)}}},
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 
+	"zotregistry.io/zot/internal/faultproxy"
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/storagetest"
 )
@@ -151,6 +152,41 @@ func TestThinOfDamage(t *testing.T) {
 			h.Equal(h.fresh().Pull("a", digest.FromString(few)), few, "what is left")
 		})
 	}
+}
+
+// TestThinOfWhatVanishes: what the manifest names goes between the listing and the look at it.
+func TestThinOfWhatVanishes(t *testing.T) {
+	h := newHeap(t, newBench(t))
+	for range 3 {
+		h.Blob("a", few)
+	}
+
+	others := h.membersOf(few)
+	h.Push("a", "x", few)
+
+	named := slices.DeleteFunc(h.membersOf(few), func(key string) bool { return slices.Contains(others, key) })[0]
+
+	slow := h.slow()
+	slow.collect()
+	h.wait(gcWait)
+
+	fault := h.bench.proxy.Inject(faultproxy.Rule{Kind: faultproxy.Hold, Times: 1, Match: func(r faultproxy.Request) bool {
+		return strings.HasSuffix(r.Key, named)
+	}})
+	done := make(chan error, 1)
+
+	go func() {
+		_, err := slow.run()
+		done <- err
+	}()
+
+	h.NoError(fault.Await(t.Context(), 1), "wait")
+	h.remove(named)
+	fault.Release()
+	h.NoError(<-done, "collect")
+
+	h.Equal(h.members(few), 3, "memberships")
+	h.Equal(h.fresh().Pull("a", digest.FromString(few)), few, "what is pulled")
 }
 
 // replace puts other bytes in the place of an object.
