@@ -14,8 +14,14 @@ import (
 // openFile is os.OpenFile, for what is a regular file: it does not follow a link, nor wait for
 // the other end of a pipe.
 func openFile(path string, flags int, mode uint32) (*os.File, error) {
+	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
+
+	if flags&unix.O_EXCL == 0 { // what it makes itself is no pipe, and this costs a call in os.NewFile
+		flags |= unix.O_NONBLOCK
+	}
+
 	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, mode)
+		fd, err := unix.Open(path, flags, mode)
 		if err == nil {
 			return os.NewFile(uintptr(fd), path), nil
 		}
