@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 )
 
 // What is pushed while others pull: as much as a large layer, by a client whose network is as
@@ -22,22 +21,15 @@ const (
 // benchBeside measures pulls of small images while a large blob is pushed and while none is, in
 // turns.
 func benchBeside(ctx context.Context, o options, out io.Writer) (err error) {
-	b := &besideBench{options: o}
-
-	if b.subject, err = zotTarget(zotName, o.zot, nil).open(ctx); err != nil {
-		return err
-	}
-
-	defer func() { err = errors.Join(err, b.close()) }()
-
-	if b.warm, err = b.prepare(100, 1<<30); err != nil {
-		return err
-	}
-
-	err = each(ctx, o.clients, len(b.warm), func(ctx context.Context, _, n int) error {
-		return b.push(ctx, warmRepo, tagOf(n), b.warm[n])
-	})
+	subject, err := zotTarget(zotName, o.zot, nil).open(ctx)
 	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, subject.close()) }()
+
+	b := besideBench{options: o}
+	if b.warmed, err = subject.warm(ctx, o.clients); err != nil {
 		return err
 	}
 
@@ -77,49 +69,18 @@ func benchBeside(ctx context.Context, o options, out io.Writer) (err error) {
 
 type besideBench struct {
 	options
-
-	*subject
-
-	warm []*image
+	warmed
 }
 
 // pulls has all clients pull until a function returns.
-func (b *besideBench) pulls(ctx context.Context, until func(context.Context) error) (series, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+func (b besideBench) pulls(ctx context.Context, until func(context.Context) error) (series, error) {
+	went, err := during(ctx, b.clients, until, b.pullOne)
 
-	var (
-		group    errgroup.Group
-		begun    = time.Now()
-		took     = make([][]time.Duration, b.clients)
-		finished error
-	)
-
-	for w := range b.clients {
-		group.Go(func() error {
-			return timed(ctx, &took[w], func() error {
-				n := (w + len(took[w])) % len(b.warm)
-
-				return b.pull(ctx, warmRepo, tagOf(n), b.warm[n])
-			})
-		})
-	}
-
-	group.Go(func() error {
-		defer stop()
-
-		finished = until(ctx)
-
-		return nil
-	})
-
-	err := group.Wait()
-
-	return seriesOf(took, time.Since(begun)), errors.Join(err, finished)
+	return went[0], err
 }
 
 // pushLarge pushes bytes that nobody has pushed before.
-func (b *besideBench) pushLarge(ctx context.Context, seed uint64, dgst digest.Digest) error {
+func (b besideBench) pushLarge(ctx context.Context, seed uint64, dgst digest.Digest) error {
 	up, err := b.client.StartUpload(ctx, "bench/large")
 	if err != nil {
 		return err

@@ -8,12 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // benchGC measures what a run of GC over a store costs those who push and pull meanwhile.
@@ -45,12 +42,10 @@ func benchGC(ctx context.Context, o options, out io.Writer) (err error) {
 // gcBench is a measurement of GC.
 type gcBench struct {
 	options
-
-	*subject
+	warmed
 
 	target target
 	pushed atomic.Uint64 // images, each another one
-	warm   []*image      // to be pulled
 }
 
 // build makes the store: layouts that zot takes in, as if others had written them. Then zot
@@ -77,14 +72,7 @@ func (g *gcBench) build(ctx context.Context) error {
 		return err
 	}
 
-	g.warm, err = g.prepare(100, 1<<30)
-	if err != nil {
-		return err
-	}
-
-	err = each(ctx, g.clients, len(g.warm), func(ctx context.Context, _, n int) error {
-		return g.push(ctx, warmRepo, tagOf(n), g.warm[n])
-	})
+	g.warmed, err = g.warm(ctx, g.clients)
 
 	return err
 }
@@ -167,17 +155,6 @@ func ratio[N float64 | time.Duration](before, during, after N) float64 {
 	return float64(during) / ((float64(before) + float64(after)) / 2)
 }
 
-func sleepFor(d time.Duration) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // collect runs GC by the command, as soon as that may be, and prints what it has done.
 func (g *gcBench) collect(ctx context.Context, out io.Writer) (time.Duration, error) {
 	for {
@@ -200,67 +177,16 @@ func (g *gcBench) collect(ctx context.Context, out io.Writer) (time.Duration, er
 	}
 }
 
-// series is how one kind of work went.
-type series struct {
-	rate float64 // images a second
-	p99  time.Duration
-}
-
 type served struct{ push, pull series }
 
 // load has half of the clients push and half of them pull, until a function returns.
 func (g *gcBench) load(ctx context.Context, until func(context.Context) error) (served, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	went, err := during(ctx, max(1, g.clients/2), until, g.pushOne, g.pullOne)
 
-	var (
-		group    errgroup.Group
-		begun    = time.Now()
-		each     = max(1, g.clients/2)
-		push     = make([][]time.Duration, each)
-		pull     = make([][]time.Duration, each)
-		finished error
-	)
-
-	for w := range each {
-		group.Go(func() error { return timed(ctx, &push[w], func() error { return g.pushOne(ctx, w) }) })
-		group.Go(func() error { return timed(ctx, &pull[w], func() error { return g.pullOne(ctx, w, len(pull[w])) }) })
-	}
-
-	group.Go(func() error {
-		defer stop()
-
-		finished = until(ctx)
-
-		return nil
-	})
-
-	err := group.Wait()
-	took := time.Since(begun)
-
-	return served{seriesOf(push, took), seriesOf(pull, took)}, errors.Join(err, finished)
+	return served{push: went[0], pull: went[1]}, err
 }
 
-// timed does work again and again until ctx ends, and notes how long each took.
-func timed(ctx context.Context, took *[]time.Duration, work func() error) error {
-	for {
-		begun := time.Now()
-		err := work()
-		lasted := time.Since(begun)
-
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it failed because ctx has ended, if it did
-		}
-
-		if err != nil {
-			return err
-		}
-
-		*took = append(*took, lasted)
-	}
-}
-
-func (g *gcBench) pushOne(ctx context.Context, worker int) error {
+func (g *gcBench) pushOne(ctx context.Context, worker, _ int) error {
 	n := g.pushed.Add(1)
 
 	images, err := g.prepare(1, 1<<31+n)
@@ -269,23 +195,6 @@ func (g *gcBench) pushOne(ctx context.Context, worker int) error {
 	}
 
 	return g.push(ctx, repoOf(worker), tagOf(int(n)), images[0])
-}
-
-func (g *gcBench) pullOne(ctx context.Context, worker, n int) error {
-	i := (worker + n) % len(g.warm)
-
-	return g.pull(ctx, warmRepo, tagOf(i), g.warm[i])
-}
-
-func seriesOf(workers [][]time.Duration, took time.Duration) series {
-	all := slices.Concat(workers...)
-	if len(all) == 0 {
-		return series{}
-	}
-
-	slices.Sort(all)
-
-	return series{rate: float64(len(all)) / took.Seconds(), p99: all[len(all)*99/100]}
 }
 
 // peak is the most memory that zot had since resetPeak, in bytes.
