@@ -79,7 +79,7 @@ test-all: ## what needs other programs too: clients, a C compiler (run make test
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
-	@$(SUITE) vet $(GO) vet -tags conformance,clients,crash,remote,replicas,memory,soak ./...
+	@$(SUITE) vet $(GO) vet -tags attack,conformance,clients,crash,remote,replicas,memory,soak ./...
 
 .PHONY: unit
 unit: $(STRICT) ## unit tests
@@ -173,6 +173,10 @@ replicas: build $(STRICT) $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## several rep
 .PHONY: memory
 memory: build $(STRICT) remote-tools ## memory of the real binary under 32 large pushes to S3 (7 GB of disk)
 	@$(SUITE) memory test/gotest.sh -tags memory -count=1 -run TestResidentMemory ./pkg/storage/s3
+
+.PHONY: attack
+attack: build $(STRICT) ## hostile clients: headers, bodies, connections, HTTP/2, against the real binary
+	@$(SUITE) attack test/gotest.sh -tags attack -count=1 -timeout=10m ./test/attack
 
 .PHONY: cross
 cross: ## does it build for all platforms

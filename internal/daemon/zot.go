@@ -29,6 +29,8 @@ type Zot struct {
 	Storage map[string]any
 	// HTTP holds further keys of "http", such as "tls".
 	HTTP map[string]any
+	// Extensions holds "extensions"; nil means none.
+	Extensions map[string]any
 
 	dir string // holds the configuration and the log, over restarts
 }
@@ -120,10 +122,15 @@ func (z *Zot) config(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 
-	config, err := json.MarshalIndent(map[string]any{
+	all := map[string]any{
 		"storage": with(z.Storage, map[string]any{"rootDirectory": z.Root}),
 		"http":    with(z.HTTP, map[string]any{"address": host, "port": port}),
-	}, "", "  ")
+	}
+	if z.Extensions != nil {
+		all["extensions"] = z.Extensions
+	}
+
+	config, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

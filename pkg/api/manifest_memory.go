@@ -1,7 +1,10 @@
 package api
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"golang.org/x/sync/semaphore"
@@ -15,13 +18,13 @@ type manifestMemory struct {
 	large *semaphore.Weighted // of those that have more, or do not say how many
 }
 
-// Eight clients that are slow can hold all memory for large manifests, for as long as they take
+// Four clients that are slow can hold all memory for large manifests, for as long as they take
 // for 8 MiB each. That of small ones, which nearly all are, takes 512 to hold, and for no longer
 // than a client may take for 32 KiB.
 const (
 	smallManifest  = 32 << 10
 	smallManifests = 16 << 20
-	largeManifests = 64 << 20
+	largeManifests = 32 << 20
 )
 
 func newManifestMemory() manifestMemory {
@@ -48,4 +51,35 @@ func (m manifestMemory) reserve(r *http.Request) (release func(), err error) {
 	}
 
 	return func() { memory.Release(size) }, nil
+}
+
+// readManifest reads a body of at most storage.MaxManifest bytes, for which memory is reserved.
+//
+// Errors: errTooLarge, *bodyError.
+func readManifest(r *http.Request) ([]byte, error) {
+	data := make([]byte, cmp.Or(max(r.ContentLength, 0), smallManifest))
+
+	n, err := io.ReadFull(r.Body, data)
+	if err == nil && r.ContentLength < 0 { // it may go on: no buffer grows by being copied
+		data = append(make([]byte, 0, storage.MaxManifest+1), data...)[:storage.MaxManifest+1]
+
+		var more int
+
+		more, err = io.ReadFull(r.Body, data[n:])
+		n += more
+	}
+
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && !as[*bodyError](err) {
+		err = nil // the body's own end; one that is cut off is a *bodyError
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+
+	if n > storage.MaxManifest {
+		return nil, fmt.Errorf("%w: at most %d bytes are taken", errTooLarge, storage.MaxManifest)
+	}
+
+	return data[:n], nil
 }

@@ -1,10 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -195,24 +193,6 @@ func tagName(r *request, err error) error {
 	}
 
 	return err
-}
-
-// readManifest reads a body of at most storage.MaxManifest bytes.
-//
-// Errors: errTooLarge, *bodyError.
-func readManifest(r *http.Request) ([]byte, error) {
-	var data bytes.Buffer
-
-	n, err := io.Copy(&data, io.LimitReader(r.Body, storage.MaxManifest+1))
-	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-
-	if n > storage.MaxManifest {
-		return nil, fmt.Errorf("%w: at most %d bytes are taken", errTooLarge, storage.MaxManifest)
-	}
-
-	return data.Bytes(), nil
 }
 
 // delete deletes a tag, or a manifest with its tags.

@@ -51,6 +51,12 @@ func checkShape(body []byte) error {
 		return &ManifestError{Reason: "it is not UTF-8"} // RFC 8259, 8.1
 	}
 
+	// Most of what is no manifest is found without memory for it.
+	var none struct{}
+	if err := json.Unmarshal(body, &none); err != nil {
+		return &ManifestError{Reason: err.Error()}
+	}
+
 	dec := json.NewDecoder(bytes.NewReader(body))
 
 	_, err := eachField(dec, "", manifestFields, func(name string) error {
