@@ -160,13 +160,34 @@ func FuzzAccess(f *testing.F) {
 				t.Errorf("%q: he has it: %s", line, told)
 			}
 
+			if reads(line) && status < http.StatusBadRequest && !strings.Contains(told, `"manifests":[]`) {
+				t.Errorf("%q: %d %s", line, status, told)
+			}
+
 			for _, word := range store.known {
 				if strings.Contains(told, word) && !strings.Contains(said, word) {
 					t.Errorf("%q: he is told of %s: %s", line, word, told)
 				}
 			}
+
+			if !reads(line) {
+				continue
+			}
+
+			// What one may not read looks as if it were not there.
+			if _, other := ask(server, strings.ReplaceAll(line, "secret/app", "secret/nix")); other != status {
+				t.Errorf("%q: %d, and %d where nothing is", line, status, other)
+			}
 		}
 	})
+}
+
+// reads says whether a line asks for what is in secret/app, however it is written.
+func reads(line string) bool {
+	method, target, _ := strings.Cut(line, " ")
+	path, _, _ := strings.Cut(strings.SplitN(target, "\t", 2)[0], "?")
+
+	return (method == http.MethodGet || method == http.MethodHead) && strings.HasPrefix(path, "/v2/secret/app/")
 }
 
 func mustServer(t *testing.T, registry Registry, writes bool) *Server {
