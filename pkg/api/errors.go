@@ -62,6 +62,7 @@ var problems = []struct {
 	{is(errMethod), problem{http.StatusMethodNotAllowed, "UNSUPPORTED"}},
 	{is(auth.ErrUnauthorized), problem{http.StatusUnauthorized, "UNAUTHORIZED"}},
 	{as[*auth.TooManyError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
+	{as[*placesError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
 	{as[*limitError], problem{http.StatusTooManyRequests, "TOOMANYREQUESTS"}},
 	{is(errDenied), problem{http.StatusForbidden, "DENIED"}},
 	{is(auth.ErrKeyUnknown), problem{http.StatusNotFound, "UNSUPPORTED"}},

@@ -189,5 +189,9 @@ func (r *request) identifies() bool {
 		return false
 	}
 
+	if openID := r.doors.ways.OpenID(); openID != nil && openID.HasSession(r.Request) {
+		return true
+	}
+
 	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }

@@ -18,12 +18,13 @@ type doors struct {
 	limits *limits
 	rate   *config.RateLimit // that limits come from
 	tls    *tls.Config       // nil = plain HTTP
+	places *places           // those of before go on
 }
 
 // newDoors reads the files of certificates. Limits that are those of old go on with what clients
 // have used up. The ways stay the caller's if it fails.
 func newDoors(cfg config.HTTP, ways *auth.Ways, old *doors) (*doors, error) {
-	next := &doors{ways: ways, limits: old.limits, rate: cfg.RateLimit}
+	next := &doors{ways: ways, limits: old.limits, rate: cfg.RateLimit, places: old.places}
 
 	var err error
 	if next.tls, err = loadTLS(cfg.TLS); err != nil {

@@ -33,24 +33,25 @@ const (
 // Server serves a registry. New, then Listen, then Serve in one goroutine and
 // Shutdown in another.
 type Server struct {
-	cfg      config.HTTP
-	log      zerolog.Logger
-	routes   map[endpoint]methods
-	hidden   map[endpoint]methods // of what one may not read: as if it were not there
-	doors    atomic.Pointer[doors]
-	ids      *requestIDs
-	metrics  Metrics    // nil = there are none
-	figures  string     // the path of metrics
-	audit    *audit.Log // nil = there is none
-	http     *http.Server
-	listener net.Listener
-	draining atomic.Bool
+	cfg        config.HTTP
+	log        zerolog.Logger
+	routes     map[endpoint]methods
+	hidden     map[endpoint]methods // of what one may not read: as if it were not there
+	doors      atomic.Pointer[doors]
+	ids        *requestIDs
+	metrics    Metrics    // nil = there are none
+	figures    string     // the path of metrics
+	audit      *audit.Log // nil = there is none
+	uploadLife time.Duration
+	http       *http.Server
+	listener   net.Listener
+	draining   atomic.Bool
 }
 
 // New reads the files that cfg names, and touches nothing else. The registry stays
 // the caller's, who closes it after Shutdown.
 func New(cfg config.HTTP, registry Registry, logger zerolog.Logger, options ...Option) (*Server, error) {
-	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs()}
+	s := &Server{cfg: cfg, log: logger, ids: newRequestIDs(), uploadLife: defaultUploadLife}
 	for _, option := range options {
 		option(s)
 	}
@@ -60,7 +61,7 @@ func New(cfg config.HTTP, registry Registry, logger zerolog.Logger, options ...O
 		return nil, err
 	}
 
-	opened, err := newDoors(cfg, ways, &doors{})
+	opened, err := newDoors(cfg, ways, &doors{places: newPlaces(s.uploadLife)})
 	if err != nil {
 		return nil, err
 	}

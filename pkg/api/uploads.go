@@ -39,11 +39,19 @@ func (h uploadHandlers) start(w *response, r *request, alg digest.Algorithm) err
 		}
 	}
 
+	place, err := r.doors.places.take(r)
+	if err != nil {
+		return fmt.Errorf("start upload: %w", err)
+	}
+
+	defer place.free()
+
 	status, err := h.uploads.StartUpload(r.Context(), r.repo, alg)
 	if err != nil {
 		return fmt.Errorf("start upload: %w", err)
 	}
 
+	place.keep(status.ID)
 	h.setStatus(w, r, status)
 	w.WriteHeader(http.StatusAccepted)
 
@@ -62,6 +70,13 @@ func (h uploadHandlers) monolithic(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
+
+	place, err := r.doors.places.take(r)
+	if err != nil {
+		return fmt.Errorf("push blob: %w", err)
+	}
+
+	defer place.free()
 
 	status, err := h.uploads.StartUpload(r.Context(), r.repo, dgst.Algorithm())
 	if err != nil {
@@ -144,6 +159,8 @@ func (h uploadHandlers) patch(w *response, r *request) error {
 		return err
 	}
 
+	defer r.doors.places.touch(r.upload)()
+
 	status, err := h.uploads.AppendUpload(r.Context(), r.repo, r.upload, chunk)
 	if err != nil {
 		h.setOffset(w, r, err)
@@ -169,7 +186,14 @@ func (h uploadHandlers) put(w *response, r *request) error {
 		return err
 	}
 
-	if err := h.finish(w, r, r.upload, chunk, dgst); err != nil {
+	defer r.doors.places.touch(r.upload)()
+
+	err = h.finish(w, r, r.upload, chunk, dgst)
+	if h.over(r, err) {
+		r.doors.places.end(r.upload)
+	}
+
+	if err != nil {
 		h.setOffset(w, r, err)
 
 		return fmt.Errorf("finish upload %s: %w", r.upload, err)
@@ -178,6 +202,17 @@ func (h uploadHandlers) put(w *response, r *request) error {
 	h.created(w, r, dgst)
 
 	return nil
+}
+
+// over says whether an upload has ended, if finish has returned err.
+func (h uploadHandlers) over(r *request, err error) bool {
+	if errors.Is(err, storage.ErrDigestMismatch) { // then it depends on what the last chunk had
+		_, err = h.uploads.StatUpload(context.WithoutCancel(r.Context()), r.repo, r.upload)
+
+		return errors.Is(err, storage.ErrUploadUnknown)
+	}
+
+	return err == nil || errors.Is(err, storage.ErrUploadUnknown)
 }
 
 // finish ends an upload. In a bucket that may be a copy that takes minutes.
@@ -197,6 +232,8 @@ func (h uploadHandlers) finish(w *response, r *request, id string, chunk storage
 
 // status says where to go on.
 func (h uploadHandlers) status(w *response, r *request) error {
+	defer r.doors.places.touch(r.upload)()
+
 	status, err := h.uploads.StatUpload(r.Context(), r.repo, r.upload)
 	if err != nil {
 		return fmt.Errorf("status of upload %s: %w", r.upload, err)
@@ -214,6 +251,7 @@ func (h uploadHandlers) cancel(w *response, r *request) error {
 		return fmt.Errorf("cancel upload %s: %w", r.upload, err)
 	}
 
+	r.doors.places.end(r.upload)
 	w.WriteHeader(http.StatusNoContent)
 
 	return nil

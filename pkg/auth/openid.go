@@ -116,6 +116,13 @@ func (o *OpenID) User(r *http.Request) (User, error) {
 	return user, o.origins.check(r)
 }
 
+// HasSession says whether a request names a session, whose ever it is.
+func (o *OpenID) HasSession(r *http.Request) bool {
+	_, ok := o.cookies.session(r)
+
+	return ok
+}
+
 // Challenge implements Way: programs send API keys, which have a challenge of their own.
 func (o *OpenID) Challenge(error, Access) string { return "" }
 

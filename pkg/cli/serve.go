@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -131,7 +132,8 @@ func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *ch
 	changes.watch(cfg, log)
 
 	server, err := api.New(cfg.HTTP, stores, log,
-		withMetrics(cfg.Extensions.Metrics, stores, audited, log), api.WithAudit(audited))
+		withMetrics(cfg.Extensions.Metrics, stores, audited, log), api.WithAudit(audited),
+		api.WithUploadLife(longestDelay(cfg.Storage)))
 	if err != nil {
 		return err
 	}
@@ -149,6 +151,16 @@ func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *ch
 	defer stopReloads()
 
 	return serveUntil(ctx, server, log)
+}
+
+// longestDelay is the longest gcDelay of all stores.
+func longestDelay(cfg config.Storage) time.Duration {
+	longest := cfg.GCDelay
+	for _, sub := range cfg.SubPaths {
+		longest = max(longest, sub.GCDelay)
+	}
+
+	return longest
 }
 
 // listener is what serveUntil needs of an api.Server.

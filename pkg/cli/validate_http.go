@@ -79,9 +79,10 @@ func (c *check) clientRate(client *config.ClientRate) {
 
 	c.notNegative(at+".rate", client.Rate)
 	c.notNegative(at+".burst", client.Burst)
+	c.notNegative(at+".uploads", client.Uploads)
 
 	switch {
-	case client.Rate == 0:
+	case client.Rate == 0 && (client.Uploads == 0 || client.Burst != 0):
 		c.wrong(at+".rate", "is missing, or 0", "write requests per second, as 50, or leave perClient out")
 	case client.Rate > 0 && client.Burst > 0 && client.Burst < client.Rate:
 		c.wrong(at+".burst", fmt.Sprintf("is less than the rate (%d)", client.Rate), "write at least the rate, or leave it out")

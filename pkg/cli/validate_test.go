@@ -204,6 +204,8 @@ var rows = []struct{ section, path, text string }{
 	{`"http": {"ratelimit": {"methods": [{"method": "PUT", "rate": -1}]}}`, "http.ratelimit.methods[0].rate", "negative"},
 	{`"http": {"ratelimit": {"methods": [{"method": "GET"}, {"method": "GET"}]}}`, "http.ratelimit.methods[1].method", "twice"},
 	{`"http": {"ratelimit": {"perClient": {"burst": 5}}}`, "http.ratelimit.perClient.rate", "is missing"},
+	{`"http": {"ratelimit": {"perClient": {"burst": 5, "uploads": 5}}}`, "http.ratelimit.perClient.rate", "is missing"},
+	{`"http": {"ratelimit": {"perClient": {"uploads": -1}}}`, "http.ratelimit.perClient.uploads", "negative"},
 	{`"http": {"ratelimit": {"perClient": {"rate": -1}}}`, "http.ratelimit.perClient.rate", "negative"},
 	{`"http": {"ratelimit": {"perClient": {"rate": 5, "burst": -1}}}`, "http.ratelimit.perClient.burst", "negative"},
 	{`"http": {"ratelimit": {"perClient": {"rate": 5, "burst": 4}}}`, "http.ratelimit.perClient.burst", "less than the rate"},

@@ -37,11 +37,13 @@ type RateLimit struct {
 	PerClient *ClientRate `mapstructure:"perClient"` // nil = no bound
 }
 
-// ClientRate bounds the requests per second of each user, and of each address without
-// one.
+// ClientRate bounds the requests per second, 0 = no bound, and the uploads of each user, and of
+// each address without one.
 type ClientRate struct {
 	Rate  int `mapstructure:"rate"`
 	Burst int `mapstructure:"burst"` // at once; 0 = as Rate
+
+	Uploads int `mapstructure:"uploads"` // in progress; 0 = no bound
 }
 
 // MethodRate bounds the requests per second of an HTTP method.
