@@ -82,6 +82,7 @@ var problems = []struct {
 	{noRoom, problem{http.StatusInsufficientStorage, "UNKNOWN"}},
 	{noFiles, problem{http.StatusServiceUnavailable, "UNKNOWN"}},
 
+	{as[*storage.QuotaError], problem{http.StatusForbidden, "DENIED"}},
 	{as[*storage.OffsetError], problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"}},
 	{as[*storage.MissingError], problem{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN"}},
 	{as[*storage.ManifestError], problem{http.StatusBadRequest, "MANIFEST_INVALID"}},

@@ -62,6 +62,8 @@ func TestProblems(t *testing.T) {
 		{fmt.Errorf("write: %w", &fs.PathError{Op: "write", Err: syscall.ENOSPC}), 507, "UNKNOWN"},
 		{errors.Join(storage.ErrUploadUnknown, syscall.EDQUOT), 507, "UNKNOWN"},
 		{&fs.PathError{Op: "open", Err: syscall.EMFILE}, 503, "UNKNOWN"},
+		{&storage.QuotaError{Prefix: "a", Unit: "bytes"}, 403, "DENIED"},
+		{&placesError{most: 1}, 429, "TOOMANYREQUESTS"},
 		{&storage.OffsetError{Have: 1}, 416, "BLOB_UPLOAD_INVALID"},
 		{&storage.ManifestError{Reason: "x"}, 400, "MANIFEST_INVALID"},
 		{&storage.MissingError{Digests: []digest.Digest{someDigest}}, 400, "MANIFEST_BLOB_UNKNOWN"},

@@ -32,6 +32,7 @@ func (c *check) storage() {
 	c.eachStore(c.cacheDriver)
 	c.eachStore(c.storageDriver)
 	c.eachStore(c.retention)
+	c.eachStore(c.quotas)
 
 	if c.cfg.Storage.Buffers == 0 {
 		c.wrong("storage.buffers", "is 0", "leave it out, or write a number of bytes, as 67108864")

@@ -190,6 +190,17 @@ var rows = []struct{ section, path, text string }{
 	{store(`"storageDriver": {"name": "gcs"}`), "storage.storageDriver.name", "not built yet"},
 	{store(`"storageDriver": {"name": "azure"}`), "storage.storageDriver.name", "not built yet"},
 
+	{store(`"quota": [{"prefix": "a", "bytes": 0}]`), "storage.quota[0].bytes", "is 0"},
+	{store(`"quota": [{"prefix": "a", "bytes": -1}]`), "storage.quota[0].bytes", "is -1"},
+	{store(`"quota": [{"prefix": "a", "repositories": -1}]`), "storage.quota[0].repositories", "is -1"},
+	{store(`"quota": [{"prefix": "a"}]`), "storage.quota[0]", "bounds nothing"},
+	{store(`"quota": [{"prefix": "A/", "bytes": 1}]`), "storage.quota[0].prefix", "no prefix of repositories"},
+	{store(`"quota": [{"prefix": "a", "bytes": 1}, {"prefix": "a", "repositories": 1}]`), "storage.quota[1].prefix", "quota[0], too"},
+	{
+		store(`"subPaths": {"/a": {"rootDirectory": "other", "quota": [{"bytes": 1}, {"repositories": 1}]}}`),
+		"storage.subPaths[/a].quota[1].prefix", "quota[0], too",
+	},
+
 	// http
 	{`"http": {"port": "65536"}`, "http.port", "no port"},
 	{`"http": {"port": -1}`, "http.port", "no port"},

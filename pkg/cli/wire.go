@@ -143,13 +143,26 @@ func openDirectory(
 
 	store, err := local.NewStore(ctx, root, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg), Passive: mode.passive,
-		KeepNames: mode.keepNames, Scrub: mode.scrub,
+		KeepNames: mode.keepNames, Scrub: mode.scrub, Quotas: quotasOf(cfg),
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), root.Close())
 	}
 
 	return store, nil
+}
+
+// quotasOf is what the configuration says of what pushes may fill.
+func quotasOf(cfg config.Store) []storage.Quota {
+	var quotas []storage.Quota
+
+	for _, quota := range cfg.Quota {
+		quotas = append(quotas, storage.Quota{
+			Prefix: storage.RepoName(quota.Prefix), Bytes: quota.Bytes, Repositories: quota.Repositories,
+		})
+	}
+
+	return quotas
 }
 
 // gcOf is what the configuration says of removing what nobody needs.

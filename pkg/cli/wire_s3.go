@@ -79,7 +79,7 @@ func openBucket(
 
 	store, err := s3.NewStore(ctx, bucket, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Redirect: cfg.RedirectBlobURL, Buffers: memory.bucket,
-		GC: gcOf(cfg), Passive: mode.passive, Scrub: mode.scrub,
+		GC: gcOf(cfg), Passive: mode.passive, Scrub: mode.scrub, Quotas: quotasOf(cfg),
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), bucket.Close())

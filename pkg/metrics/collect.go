@@ -57,6 +57,11 @@ var (
 		"What garbage collection has removed, by kind.", []string{"store", "kind"}, nil)
 	gcLastDesc = prometheus.NewDesc("zot_gc_last_run_timestamp_seconds",
 		"When the last garbage collection of this process ended; none before the first.", []string{"store"}, nil)
+	quotaUsedDesc = prometheus.NewDesc("zot_quota_used",
+		"What is used of a quota, in bytes or repositories; 0 before the first push that it covers.",
+		[]string{"store", "prefix", "unit"}, nil)
+	quotaLimitDesc = prometheus.NewDesc("zot_quota_limit",
+		"What a quota allows, in bytes or repositories.", []string{"store", "prefix", "unit"}, nil)
 )
 
 var figures = []figure{
@@ -85,7 +90,7 @@ func (storeFigures) Describe(to chan<- *prometheus.Desc) {
 		to <- one.desc
 	}
 
-	for _, desc := range []*prometheus.Desc{cacheDesc, flushDesc, gcRemovedDesc, gcLastDesc} {
+	for _, desc := range []*prometheus.Desc{cacheDesc, flushDesc, gcRemovedDesc, gcLastDesc, quotaUsedDesc, quotaLimitDesc} {
 		to <- desc
 	}
 }
@@ -99,6 +104,7 @@ func (f storeFigures) Collect(to chan<- prometheus.Metric) {
 		collectJournal(to, store)
 		collectCache(to, store)
 		collectGC(to, store)
+		collectQuotas(to, store)
 	}
 }
 
@@ -132,5 +138,22 @@ func collectGC(to chan<- prometheus.Metric, store storage.StoreStats) {
 	if !store.GC.Last.IsZero() {
 		to <- prometheus.MustNewConstMetric(gcLastDesc, prometheus.GaugeValue,
 			float64(store.GC.Last.UnixMilli())/1000, store.Prefix)
+	}
+}
+
+func collectQuotas(to chan<- prometheus.Metric, store storage.StoreStats) {
+	for _, quota := range store.Quotas {
+		for _, one := range []struct {
+			unit        string
+			used, limit int64
+		}{{"bytes", quota.UsedBytes, quota.Bytes}, {"repositories", quota.UsedRepositories, quota.Repositories}} {
+			if one.limit == 0 {
+				continue
+			}
+
+			labels := []string{store.Prefix, string(quota.Prefix), one.unit}
+			to <- prometheus.MustNewConstMetric(quotaUsedDesc, prometheus.GaugeValue, float64(one.used), labels...)
+			to <- prometheus.MustNewConstMetric(quotaLimitDesc, prometheus.GaugeValue, float64(one.limit), labels...)
+		}
 	}
 }

@@ -112,6 +112,7 @@ func TestStores(t *testing.T) {
 			Runs: 11, Failed: 12, Took: 13 * time.Second, Last: time.Unix(14, 0),
 			Done: storage.Collected{Tags: 15, Manifests: 16, Blobs: 17, Bytes: 18, Uploads: 19, Emptied: 20},
 		},
+		Quotas: []storage.QuotaStats{{Quota: storage.Quota{Prefix: "a", Bytes: 21}, UsedBytes: 22, UsedRepositories: 23}},
 	}}
 	other := storage.StoreStats{Prefix: "/b", Stats: storage.Stats{Cache: storage.CacheStats{Driver: storage.NoCache{}.Name()}}}
 
@@ -138,10 +139,12 @@ func TestStores(t *testing.T) {
 		`zot_gc_removed_bytes_total{store="/"} 18`,
 		`zot_gc_removed_total{kind="upload",store="/"} 19`,
 		`zot_gc_removed_total{kind="repository",store="/"} 20`,
+		`zot_quota_limit{prefix="a",store="/",unit="bytes"} 21`,
+		`zot_quota_used{prefix="a",store="/",unit="bytes"} 22`,
 		`zot_gc_runs_total{store="/b"} 0`,
 	)
 
-	for _, absent := range []string{`zot_gc_last_run_timestamp_seconds{store="/b"}`, `driver="none"`} {
+	for _, absent := range []string{`zot_gc_last_run_timestamp_seconds{store="/b"}`, `driver="none"`, `unit="repositories"`} {
 		if strings.Contains(text, absent) {
 			t.Errorf("there is %s", absent)
 		}

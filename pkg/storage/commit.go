@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // A commit is a change to a repository: all of it happens, or nothing. Commits that
@@ -19,6 +18,8 @@ type commit struct {
 	// once, and changes nothing.
 	prepare func(pending *state) ([]Op, error)
 
+	bounded bool // it is refused if it does not fit in a quota
+
 	done chan struct{}
 	err  error
 }
@@ -26,7 +27,18 @@ type commit struct {
 // commit appends what prepare decides, and returns when that is durable and visible.
 // Once it waits, it waits to the end: the answer must say what happened.
 func (r *repository) commit(who string, prepare func(pending *state) ([]Op, error)) error {
-	c := &commit{who: who, prepare: prepare, done: make(chan struct{})}
+	return r.submit(&commit{who: who, prepare: prepare})
+}
+
+// commitBounded is commit within quotas. Their usage is known (quotas.ready).
+//
+// Errors: *QuotaError.
+func (r *repository) commitBounded(who string, prepare func(pending *state) ([]Op, error)) error {
+	return r.submit(&commit{who: who, prepare: prepare, bounded: true})
+}
+
+func (r *repository) submit(c *commit) error {
+	c.done = make(chan struct{})
 
 	r.mu.Lock()
 	r.queue = append(r.queue, c)
@@ -85,14 +97,16 @@ func (r *repository) take() []*commit {
 func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
 	for {
 		base := r.visible.Load()
-		pending := base.clone()
-		records := prepareBatch(pending, batch, r.store.opts.Now())
+		pending, records := r.prepareBatch(base, batch)
 
 		if len(records) == 0 {
 			return nil
 		}
 
 		err := r.appendRecords(ctx, base, records)
+		if err != nil {
+			r.store.quotas.settle(r.name, base)
+		}
 
 		switch {
 		case errors.Is(err, ErrConflict):
@@ -100,6 +114,7 @@ func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
 		case errors.Is(err, ErrLogLost):
 			err = r.restate(ctx, err)
 		case err == nil:
+			r.store.quotas.settle(r.name, pending)
 			r.publish(pending)
 			r.store.repos.noteChange(r.name)
 
@@ -112,9 +127,11 @@ func (r *repository) appendBatch(ctx context.Context, batch []*commit) error {
 	}
 }
 
-// prepareBatch lets each commit decide, in order, and folds what it decided.
-func prepareBatch(pending *state, batch []*commit, now time.Time) []Record {
+// prepareBatch lets each commit decide, in order, and folds what it decided into a copy of base.
+func (r *repository) prepareBatch(base *state, batch []*commit) (*state, []Record) {
 	var records []Record
+
+	pending, now, bounded := base.clone(), r.store.opts.Now(), r.store.quotas.cover(r.name)
 
 	for _, c := range batch {
 		var ops []Op
@@ -122,12 +139,23 @@ func prepareBatch(pending *state, batch []*commit, now time.Time) []Record {
 			continue
 		}
 
+		next := pending
+		if bounded { // one that does not fit leaves no trace
+			next = pending.clone()
+		}
+
 		record := Record{Seq: pending.seq + 1, Time: now, Who: c.who, Ops: ops}
-		pending.fold(record)
+		next.fold(record)
+
+		if c.err = r.store.quotas.reserve(r.name, next, !c.bounded); c.err != nil {
+			continue
+		}
+
+		pending = next
 		records = append(records, record)
 	}
 
-	return records
+	return pending, records
 }
 
 // appendRecords makes records durable. A new repository gets its place in the

@@ -74,6 +74,23 @@ var (
 	ErrCachePair = cache.ErrPair
 )
 
+// QuotaError is returned when a push does not fit in a quota. Nothing has changed.
+type QuotaError struct {
+	Prefix RepoName // "" = all of the store
+	Unit   string   // "bytes" or "repositories"
+
+	Limit, Used, Asked int64 // Asked is what would be added
+}
+
+func (e *QuotaError) Error() string {
+	whose := "the registry"
+	if e.Prefix != "" {
+		whose = string(e.Prefix)
+	}
+
+	return fmt.Sprintf("the quota of %s is %d %s: %d are used, and this would add %d", whose, e.Limit, e.Unit, e.Used, e.Asked)
+}
+
 // OffsetError is returned when a chunk does not start where the upload ends.
 type OffsetError struct {
 	Have int64 // bytes kept so far; the client must continue here

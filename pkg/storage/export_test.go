@@ -49,3 +49,9 @@ func DelayOf(s *Store) time.Duration { return s.gc().Delay }
 
 // CollectWhileOn is a run of GC that begins by itself.
 func (s *Store) CollectWhileOn(ctx context.Context) error { return s.collectWhileOn(ctx) }
+
+// Covers says whether a repository counts for a quota.
+func Covers(quota Quota, repo RepoName) bool { return quota.covers(repo) }
+
+// CountQuota counts what commits to a repository would be counted with.
+func CountQuota(ctx context.Context, s *Store, repo RepoName) error { return s.quotas.ready(ctx, repo) }

@@ -116,6 +116,10 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 		return Descriptor{}, err
 	}
 
+	if err := s.quotas.ready(ctx, put.Repo); err != nil {
+		return Descriptor{}, err
+	}
+
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
 		record := parsed.clone() // each look finds its own sizes and places
 
@@ -136,7 +140,7 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 			return err
 		}
 
-		return r.commit(put.Who, func(pending *state) ([]Op, error) {
+		return r.commitBounded(put.Who, func(pending *state) ([]Op, error) {
 			if err := s.recheckOwn(pending, record, kept, wrote); err != nil {
 				return nil, err
 			}

@@ -52,6 +52,8 @@ func openRepo(ctx context.Context, store *Store, name RepoName) (*repository, er
 		return nil, errors.Join(fmt.Errorf("load %s: %w", name, err), log.Close())
 	}
 
+	store.quotas.opened(name, r.visible.Load())
+
 	return r, nil
 }
 
@@ -319,6 +321,7 @@ func (r *repository) publish(next *state) {
 
 	if next.seq > r.visible.Load().seq {
 		r.visible.Store(next)
+		r.store.quotas.observe(r.name, next)
 	}
 }
 

@@ -27,7 +27,8 @@ type state struct {
 	refs      *btree.Map[digest.Digest, ref]
 	referrers *btree.BTreeG[referrerPair]
 	hidden    *btree.Map[digest.Digest, time.Time]
-	named     int // how often manifests name something, for weight
+	named     int   // how often manifests name something, for weight
+	used      int64 // bytes of manifests and of what they name, each digest once, for quotas
 
 	burials *btree.Map[digest.Digest, *burial] // manifests that can be brought back
 	graves  *btree.Map[digest.Digest, int]     // how many of them name a digest, or are it
@@ -253,6 +254,7 @@ func (s *state) putManifest(manifest *ManifestRecord) {
 	manifest.MediaType, manifest.ArtifactType = intern(manifest.MediaType), intern(manifest.ArtifactType)
 	manifest.Who = intern(manifest.Who)
 	manifest.Blobs, manifest.Manifests = s.placed(manifest.Blobs), s.placed(manifest.Manifests)
+	s.used += manifest.Size - s.sizeOfRef(manifest.Digest)
 	s.manifests.Set(manifest.Digest, manifest)
 	s.count(manifest, 1)
 
@@ -331,6 +333,7 @@ func (s *state) dropManifest(dgst digest.Digest) {
 		return
 	}
 
+	s.used -= old.Size - s.sizeOfRef(dgst)
 	s.count(old, -1)
 
 	if old.Subject != "" {
@@ -357,6 +360,7 @@ func (s *state) countRef(named Ref, n, indexes int) {
 		r.size = -1
 	}
 
+	before := max(0, r.size)
 	r.count += n
 	r.indexes += indexes
 	r.size = max(r.size, named.Size)
@@ -364,11 +368,31 @@ func (s *state) countRef(named Ref, n, indexes int) {
 
 	if r.count == 0 {
 		s.refs.Delete(named.Digest)
+		s.resize(named.Digest, -before)
 
 		return
 	}
 
 	s.refs.Set(named.Digest, r)
+	s.resize(named.Digest, max(0, r.size)-before)
+}
+
+// resize counts what manifests name that is longer by n bytes. A manifest counts by itself.
+func (s *state) resize(dgst digest.Digest, n int64) {
+	if n == 0 {
+		return
+	}
+
+	if _, ok := s.manifests.Get(dgst); !ok {
+		s.used += n
+	}
+}
+
+// sizeOfRef is the size of what manifests name, 0 if none does, or nobody has seen it.
+func (s *state) sizeOfRef(dgst digest.Digest) int64 {
+	r, _ := s.refs.Get(dgst)
+
+	return max(0, r.size)
 }
 
 // weight estimates the memory that the state takes, in bytes. The figures per entry

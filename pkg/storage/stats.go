@@ -13,6 +13,7 @@ type Stats struct {
 	Cache   CacheStats
 	Journal JournalStats
 	GC      GCStats
+	Quotas  []QuotaStats
 }
 
 // CacheStats are what came of calls of the cache.
@@ -86,7 +87,7 @@ func (s *Store) Stats() Stats {
 			Flushes: s.durability.flushed.Load(), FlushFailed: s.durability.flushFailed.Load(),
 			FlushTime: time.Duration(s.durability.flushTime.Load()), Checkpoints: s.figures.checkpoints.Load(),
 		},
-		GC: gc,
+		GC: gc, Quotas: s.quotas.stats(),
 	}
 }
 

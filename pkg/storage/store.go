@@ -17,6 +17,7 @@ type Options struct {
 	Sparse   bool             // take manifests that name what is not there
 	Redirect bool             // let clients read blobs from the driver, if it can sign URLs
 	Buffers  *Buffers         // memory that uploads share; nil = an own one of DefaultBuffers
+	Quotas   []Quota          // what pushes may fill
 	GC       GC               // what is removed, and when
 	Scrub    ScrubSchedule    // when all blobs are read again
 	Now      func() time.Time // nil = time.Now
@@ -45,6 +46,7 @@ type Store struct {
 	catalog       *catalog
 	repos         *repos
 	sessions      *sessions
+	quotas        *quotas // nil = none
 	placing       *keyLocks
 	examining     *keyLocks
 	spare         sync.Map     // digest to the key to link to where an older one takes no more links
@@ -85,6 +87,7 @@ func Open(ctx context.Context, driver Driver, cache Cache, opts Options) (*Store
 	s.leases = newLeases(opts.Now)
 	s.opened = opts.Now()
 	s.repos = newRepos(s)
+	s.quotas = newQuotas(s, opts.Quotas)
 	s.pulls = newPulls(s)
 	s.condemnations = newCondemnations()
 	s.collecting = make(chan struct{}, 1)

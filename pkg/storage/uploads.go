@@ -81,6 +81,10 @@ func (s *Store) AppendUpload(ctx context.Context, repo RepoName, id string, chun
 		return status, err
 	}
 
+	if err := s.quotas.room(repo, chunk.Length); err != nil {
+		return status, err
+	}
+
 	err := s.withUpload(ctx, repo, id, chunk.Seen, func(session *session) (over bool, err error) {
 		session.expect("", chunk)
 		err = s.append(ctx, session, chunk)
@@ -98,6 +102,10 @@ func (s *Store) FinishUpload(
 	ctx context.Context, repo RepoName, id string, chunk Chunk, dgst digest.Digest, who string,
 ) (int64, error) {
 	if err := s.checkKnown(ctx, repo); err != nil {
+		return 0, err
+	}
+
+	if err := s.quotas.room(repo, chunk.Length); err != nil {
 		return 0, err
 	}
 

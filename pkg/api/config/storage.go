@@ -33,6 +33,8 @@ type Store struct {
 	GCInterval   time.Duration `mapstructure:"gcInterval"`
 	GCTimeWindow string        `mapstructure:"gcTimeWindow"` // "HH:MM-HH:MM", UTC; "" = any time
 
+	Quota []Quota `mapstructure:"quota"` // empty = no bound
+
 	MaxRepos  int        `mapstructure:"maxRepos"` // 0 = no limit
 	Retention *Retention `mapstructure:"retention"`
 
@@ -43,6 +45,13 @@ type Store struct {
 	LockWait     time.Duration `mapstructure:"lockWait"` // for another process to leave the root
 	SingleWriter bool          `mapstructure:"singleWriter"`
 	FastRestart  bool          `mapstructure:"fastRestart"` // no effect: a start scans nothing
+}
+
+// Quota bounds what the repositories of a prefix hold.
+type Quota struct {
+	Prefix       string `mapstructure:"prefix"`       // the repository of that name and all below it; "" = all of the store
+	Bytes        int64  `mapstructure:"bytes"`        // 0 = no bound
+	Repositories int64  `mapstructure:"repositories"` // 0 = no bound
 }
 
 // Retention says which tags and untagged manifests are removed.

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"fmt"
+
+	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/storage"
+)
+
+// quotas checks what pushes into a store may fill.
+func (c *check) quotas(path string, store *config.Store) {
+	first := map[string]int{}
+
+	for i, quota := range store.Quota {
+		at := fmt.Sprintf("%s.quota[%d]", path, i)
+
+		if _, err := storage.ParseRepoName(quota.Prefix); err != nil && quota.Prefix != "" {
+			c.wrong(at+".prefix", fmt.Sprintf("%q is no prefix of repositories", quota.Prefix),
+				`write the first part of their names, as "team-a", or "" for all of the store`)
+		}
+
+		if j, twice := first[quota.Prefix]; twice {
+			c.wrong(at+".prefix", fmt.Sprintf("%q is that of quota[%d], too", quota.Prefix, j), "make one of both")
+		} else {
+			first[quota.Prefix] = i
+		}
+
+		c.quotaFigure(at, "bytes", quota.Bytes)
+		c.quotaFigure(at, "repositories", quota.Repositories)
+
+		if !c.set[at+".bytes"] && !c.set[at+".repositories"] {
+			c.wrong(at, "bounds nothing", "write bytes, repositories, or both")
+		}
+	}
+}
+
+// quotaFigure checks a figure that may be left out, but not be 0: that could mean none, or all.
+func (c *check) quotaFigure(at, key string, n int64) {
+	if n < 0 || n == 0 && c.set[at+"."+key] {
+		c.wrong(at+"."+key, fmt.Sprintf("is %d", n), "write 1 or more, or leave it out for no bound")
+	}
+}
