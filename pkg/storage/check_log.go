@@ -55,7 +55,7 @@ func (f Fault) finding(name RepoName) Finding {
 // inspect looks at a log: first beside the commits that go on, and where it finds something,
 // once more while only appends do.
 func (c *check) inspect(ctx context.Context, name RepoName) ([]Fault, error) {
-	faults, err := c.inspectAnew(ctx, name)
+	faults, err := c.inspectAnew(ctx, name, c.acknowledged(ctx, name))
 	if err == nil && len(faults) == 0 {
 		return nil, nil
 	}
@@ -64,7 +64,7 @@ func (c *check) inspect(ctx context.Context, name RepoName) ([]Fault, error) {
 		r.checkpointing.Lock()
 		defer r.checkpointing.Unlock()
 
-		faults, err = c.inspectLog(ctx, name, r.log)
+		faults, err = c.inspectLog(ctx, name, r.log, r.visible.Load().seq)
 
 		return err
 	})
@@ -74,7 +74,7 @@ func (c *check) inspect(ctx context.Context, name RepoName) ([]Fault, error) {
 
 	loading := err // nobody changes what cannot be loaded
 
-	if faults, err = c.inspectAnew(ctx, name); err != nil {
+	if faults, err = c.inspectAnew(ctx, name, 0); err != nil {
 		return nil, err
 	}
 
@@ -83,6 +83,21 @@ func (c *check) inspect(ctx context.Context, name RepoName) ([]Fault, error) {
 	}
 
 	return faults, nil
+}
+
+// acknowledged is the number of the last record that clients were told of; 0 where the log
+// cannot be loaded, of which the look at it says why.
+func (c *check) acknowledged(ctx context.Context, name RepoName) (seq uint64) {
+	err := c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) error {
+		seq = r.visible.Load().seq
+
+		return nil
+	})
+	if err != nil {
+		return 0
+	}
+
+	return seq
 }
 
 // unloadable is that a log cannot be loaded, though all of its files are sound by themselves.
@@ -95,7 +110,7 @@ func unloadable(name RepoName, why error) Fault {
 	return fault
 }
 
-func (c *check) inspectAnew(ctx context.Context, name RepoName) (faults []Fault, err error) {
+func (c *check) inspectAnew(ctx context.Context, name RepoName, least uint64) (faults []Fault, err error) {
 	open := c.store.driver.OpenLog
 	if inspector, ok := c.store.driver.(LogInspector); ok {
 		open = inspector.InspectLog
@@ -107,12 +122,12 @@ func (c *check) inspectAnew(ctx context.Context, name RepoName) (faults []Fault,
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 
-	return c.inspectLog(ctx, name, log)
+	return c.inspectLog(ctx, name, log, least)
 }
 
 // inspectLog looks at all of a log: what its driver says, the checkpoints, whether the
-// records follow them, and in a directory what lies beside.
-func (c *check) inspectLog(ctx context.Context, name RepoName, log Log) ([]Fault, error) {
+// records follow them, and in a directory whether they reach least, and what lies beside.
+func (c *check) inspectLog(ctx context.Context, name RepoName, log Log, least uint64) ([]Fault, error) {
 	checked, ok := log.(CheckedLog)
 	if !ok {
 		return nil, nil
@@ -127,6 +142,10 @@ func (c *check) inspectLog(ctx context.Context, name RepoName, log Log) ([]Fault
 
 	if err == nil {
 		err = look.records(ctx)
+	}
+
+	if err == nil && !c.store.remote {
+		look.reaches(least)
 	}
 
 	if err == nil && !c.store.remote && look.newest > 0 {
@@ -234,6 +253,19 @@ func (l *logLook) records(ctx context.Context) error {
 	l.newest = max(l.newest, l.state.seq)
 
 	return nil
+}
+
+// reaches looks whether the log has what is in memory. A file that was cut, or is gone, looks
+// as a crash would have left it.
+func (l *logLook) reaches(least uint64) {
+	if l.newest >= least || slices.ContainsFunc(l.faults, Fault.isMendable) {
+		return
+	}
+
+	l.add(Fault{
+		Severity: Problem, Kind: kindRecordsMissing, File: RepoPrefix(l.repo), Anew: true,
+		Text: fmt.Sprintf("%s: records %d to %d are in memory, and not in the log", l.repo, l.newest+1, least),
+	})
 }
 
 // index looks at index.json.

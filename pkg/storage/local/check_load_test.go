@@ -124,11 +124,12 @@ func TestRepairWhileServing(t *testing.T) {
 		do   func(dir string) error
 		kind string
 	}{
-		"index.json": {func(dir string) error { return os.Truncate(filepath.Join(dir, "a", "index.json"), 0) }, "index-damaged"},
-		"oci-layout": {func(dir string) error { return os.Remove(filepath.Join(dir, "a", "oci-layout")) }, "layout"},
-		"checkpoint": {func(dir string) error { return overwrite(dir, "a/.zot/checkpoint-*", 0, 10) }, "checkpoint-damaged"},
-		"journal":    {func(dir string) error { return overwrite(dir, "a/.zot/journal-*", 1, 100) }, "journal-damaged"},
-		"cache.db":   {removeServedCache, ""}, // the process notices by itself
+		"index.json":    {func(dir string) error { return os.Truncate(filepath.Join(dir, "a", "index.json"), 0) }, "index-damaged"},
+		"oci-layout":    {func(dir string) error { return os.Remove(filepath.Join(dir, "a", "oci-layout")) }, "layout"},
+		"checkpoint":    {func(dir string) error { return overwrite(dir, "a/.zot/checkpoint-*", 0, 10) }, "checkpoint-damaged"},
+		"journal":       {func(dir string) error { return overwrite(dir, "a/.zot/journal-*", 1, 100) }, "journal-damaged"},
+		"journal, gone": {func(dir string) error { return removeLast(dir, "a/.zot/journal-*") }, "records-missing"},
+		"cache.db":      {removeServedCache, ""}, // the process notices by itself
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -160,6 +161,75 @@ func TestRepairWhileServing(t *testing.T) {
 			serve(t, dir, func(w *storagetest.World) { w.Equal(w.Tags("a", "", -1), "v1 v2 v3 v4 v5", "tags after a start") })
 		})
 	}
+}
+
+// A journal that was cut, or is gone, while the records are in memory is made anew, so that
+// what was acknowledged survives kill -9.
+func TestRepairOfCutJournalSurvivesKill(t *testing.T) {
+	for name, harm := range map[string]func(dir, pattern string) error{"cut": cutLast, "gone": removeLast} {
+		t.Run(name, func(t *testing.T) {
+			var killed string
+
+			dir := t.TempDir()
+			serve(t, dir, func(w *storagetest.World) {
+				for _, tag := range []string{"v1", "v2", "v3"} {
+					w.Push("a", tag, tag)
+				}
+
+				w.NoError(harm(dir, "a/.zot/journal-*"), "do harm")
+
+				_, err := w.Store.Check(t.Context(), storage.CheckOptions{Repair: true}, func(storage.CheckProgress) {})
+				w.NoError(err, "repair")
+
+				killed = copyOf(t, dir)
+			})
+			serve(t, killed, func(w *storagetest.World) {
+				w.Equal(w.Tags("a", "", -1), "v1 v2 v3", "tags")
+				w.Push("a", "v4", "v4")
+
+				_, err := w.Store.Check(t.Context(), storage.CheckOptions{Repair: true}, func(storage.CheckProgress) {})
+				w.NoError(err, "repair what is left of it")
+
+				report, err := w.Store.Check(t.Context(), storage.CheckOptions{}, func(storage.CheckProgress) {})
+				w.NoError(err, "check")
+				w.Equal(report.Problems, 0, "problems")
+			})
+		})
+	}
+}
+
+// cutLast cuts the last file that matches in the middle.
+func cutLast(dir, pattern string) error {
+	name, err := lastOf(dir, pattern)
+	if err != nil {
+		return err
+	}
+
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+
+	return os.Truncate(name, info.Size()/2)
+}
+
+// removeLast removes the last file that matches.
+func removeLast(dir, pattern string) error {
+	name, err := lastOf(dir, pattern)
+	if err != nil {
+		return err
+	}
+
+	return os.Remove(name)
+}
+
+func lastOf(dir, pattern string) (string, error) {
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		return "", fmt.Errorf("no file %s: %w", pattern, err)
+	}
+
+	return names[len(names)-1], nil
 }
 
 // overwrite garbles a line of the last file that matches.
