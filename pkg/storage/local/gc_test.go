@@ -69,10 +69,19 @@ func tryOpenGarbage(t *testing.T, dir string, cache storage.Cache, policies ...s
 		cache = boltOf(t, dir, root)
 	}
 
+	return openGarbageOn(t, dir, root, cache, policies...)
+}
+
+// openGarbageOn opens a directory by its driver. If it fails, both are closed.
+func openGarbageOn(
+	t *testing.T, dir string, driver storage.Driver, cache storage.Cache, policies ...storage.Policy,
+) (garbageWorld, error) {
+	t.Helper()
+
 	ahead := new(atomic.Int64)
 	ahead.Add(int64(-2 * delay))
 
-	store, err := storage.Open(t.Context(), root, cache, storage.Options{
+	store, err := storage.Open(t.Context(), driver, cache, storage.Options{
 		Log: zerolog.Nop(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 		GC: storage.GC{
@@ -80,10 +89,10 @@ func tryOpenGarbage(t *testing.T, dir string, cache storage.Cache, policies ...s
 		},
 	})
 	if err != nil {
-		return garbageWorld{}, errors.Join(err, root.Close(), cache.Close())
+		return garbageWorld{}, errors.Join(err, driver.Close(), cache.Close())
 	}
 
-	g := garbageWorld{&storagetest.World{T: t, Driver: root, Store: store}, dir, ahead}
+	g := garbageWorld{&storagetest.World{T: t, Driver: driver, Store: store}, dir, ahead}
 	g.wait(2 * delay) // after a start; now the clock is that of the files
 
 	return g, nil
