@@ -164,6 +164,10 @@ func (s *Store) stat(ctx context.Context, r *repository, dgst digest.Digest) (In
 	}
 
 	info, err := s.find(ctx, r, st, dgst)
+	if isNotExist(err) && s.recall(ctx, r, st, dgst) {
+		info, err = s.find(ctx, r, st, dgst)
+	}
+
 	if err != nil {
 		return Info{}, blobError(dgst, err)
 	}
@@ -194,6 +198,10 @@ func (s *Store) open(ctx context.Context, r *repository, dgst digest.Digest, rng
 	}
 
 	object, err := s.driver.Open(ctx, key, rng)
+	if isNotExist(err) && s.recall(ctx, r, st, dgst) {
+		object, err = s.driver.Open(ctx, key, rng)
+	}
+
 	if s.remote && isNotExist(err) && st.vouchesFor(dgst) { // else HEAD, which does not ask, says that it is there
 		s.durability.markDamaged(ctx, BlobKey(r.name, dgst), "its bytes are missing")
 	}
