@@ -37,7 +37,6 @@ func (s slowToFree) Remove(ctx context.Context, key string) (func() error, error
 func TestNobodyWaitsForGC(t *testing.T) {
 	dir := t.TempDir()
 	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
-
 	if err != nil {
 		t.Fatal(err)
 	}
