@@ -69,6 +69,21 @@ func (p *planted) last(pattern string) string {
 	return name
 }
 
+// journal is the name of the newest journal. There may be none, if a checkpoint has covered it:
+// then it is one that may come to be.
+func (p *planted) journal() string {
+	p.t.Helper()
+
+	names, err := filepath.Glob(filepath.Join(p.dir, "a/.zot/journal-*"))
+	p.must(err)
+
+	if len(names) == 0 {
+		return "a/.zot/journal-00000000000000000100.log"
+	}
+
+	return p.last("a/.zot/journal-*")
+}
+
 // plants are what somebody can put into a root.
 var plants = map[string]func(p *planted){
 	"a repository": func(p *planted) { p.link("a", filepath.Dir(p.outsideFile("a/index.json"))) },
@@ -107,8 +122,8 @@ var plants = map[string]func(p *planted){
 	"the log": func(p *planted) {
 		p.link("a/.zot", filepath.Dir(p.outsideFile("log/journal-00000000000000000001.log")))
 	},
-	"a journal":            func(p *planted) { p.link(p.last("a/.zot/journal-*"), p.outsideFile("journal")) },
-	"a pipe for a journal": func(p *planted) { p.pipe(p.last("a/.zot/journal-*")) },
+	"a journal":            func(p *planted) { p.link(p.journal(), p.outsideFile("journal")) },
+	"a pipe for a journal": func(p *planted) { p.pipe(p.journal()) },
 	"a checkpoint":         func(p *planted) { p.link(p.last("a/.zot/checkpoint-*"), p.outsideFile("checkpoint")) },
 	"history":              func(p *planted) { p.link(p.last("a/.zot/history-*"), p.outsideFile("history")) },
 	"the catalog":          func(p *planted) { p.link("_repos", filepath.Dir(p.outsideFile("_repos/a"))) },
