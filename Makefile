@@ -75,7 +75,7 @@ test: ## all that Go and what it installs can test
 
 .PHONY: test-all
 test-all: ## what needs other programs too: clients, a C compiler (run make test first)
-	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote fips replicas memory crash soak clients bench-short
+	@$(SUITE) "make test-all" $(MAKE) --no-print-directory build shellcheck race remote fips replicas memory crash attack soak clients bench-short
 
 .PHONY: vet
 vet: ## go vet, the suites behind build tags too
