@@ -4,6 +4,7 @@ package printable
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -43,6 +44,15 @@ func JSON(line []byte) []byte {
 	}
 
 	return out
+}
+
+// Shorten returns at most the first bytes of a text, and says with dots that there was more.
+func Shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // Writer is a zerolog.LevelWriter that applies JSON to each line.

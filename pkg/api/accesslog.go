@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"zotregistry.io/zot/internal/printable"
 )
 
 // outcome is the status of an answer: that which was sent, or would have been if it had not
@@ -54,15 +56,7 @@ func (s *Server) logRequest(w *response, r *request, status int, err error) {
 // that zot has is longer, and what a client sends is not made many times as much.
 const maxShown = 1 << 10
 
-func shown(text string) string { return shorten(text, maxShown) }
-
-func shorten(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-
-	return strings.ToValidUTF8(text[:most], "") + "..."
-}
+func shown(text string) string { return printable.Shorten(text, maxShown) }
 
 // logLevel is error for what a person should look at.
 func logLevel(r *request, status int) zerolog.Level {

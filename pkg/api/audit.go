@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"zotregistry.io/zot/internal/printable"
 	"zotregistry.io/zot/pkg/audit"
 )
 
@@ -75,7 +76,7 @@ func shownTags(tags []string) []string {
 
 	var all []string
 	for _, tag := range tags[:min(len(tags), maxTags)] {
-		all = append(all, shorten(tag, longest))
+		all = append(all, printable.Shorten(tag, longest))
 	}
 
 	return all

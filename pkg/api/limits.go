@@ -127,7 +127,7 @@ func (l *limits) settle(r *request, failed error) error {
 	case r.user.Name == "":
 		return take(bucket, l.now(), ofAddress)
 	default:
-		return take(l.clients.of("user "+r.user.Name), l.now(), "of this user")
+		return take(l.clients.of(clientOf(r)), l.now(), "of this user")
 	}
 }
 
@@ -135,6 +135,15 @@ const ofAddress = "from this address"
 
 // addressOf names the client of a request by its address.
 func addressOf(r *request) string { return "address " + auth.Network(r.RemoteAddr) }
+
+// clientOf names it by its user, or by its address where there is none.
+func clientOf(r *request) string {
+	if r.user.Name == "" {
+		return addressOf(r)
+	}
+
+	return "user " + r.user.Name
+}
 
 // take takes one request out of a bucket, if it is there.
 //

@@ -51,7 +51,7 @@ func newPlaces(life time.Duration) *places {
 	}
 }
 
-// take begins an upload of whoever sends the request; it is busy until leave.
+// take begins an upload of whoever sends the request; it is busy until keep or free.
 //
 // Errors: *placesError.
 func (p *places) take(r *request) (*place, error) {
@@ -60,10 +60,7 @@ func (p *places) take(r *request) (*place, error) {
 		return nil, nil //nolint:nilnil // no bound
 	}
 
-	client := addressOf(r)
-	if r.user.Name != "" {
-		client = "user " + r.user.Name
-	}
+	client := clientOf(r)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()

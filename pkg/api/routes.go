@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -72,13 +73,7 @@ type urls struct {
 	external string // "https://registry.example"; "" = relative
 }
 
-func newURLs(external string) urls {
-	for len(external) > 0 && external[len(external)-1] == '/' {
-		external = external[:len(external)-1]
-	}
-
-	return urls{external: external}
-}
+func newURLs(external string) urls { return urls{external: strings.TrimRight(external, "/")} }
 
 func (u urls) to(path string) string { return u.external + path }
 

@@ -67,12 +67,10 @@ func openBearer(cfg config.Bearer) (*bearer, error) {
 
 // User implements Way. A token may have no name in it; it is good all the same.
 func (b *bearer) User(r *http.Request) (User, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	token, ok := bearerToken(r)
+	if !ok {
 		return User{}, errNotMine
 	}
-
-	token = strings.TrimSpace(token)
 
 	mark := b.known.mark("", token)
 	if user, ok := b.known.get(mark, time.Now()); ok {
@@ -97,6 +95,13 @@ func (b *bearer) User(r *http.Request) (User, error) {
 	}
 
 	return user, nil
+}
+
+// bearerToken returns the token of a request (RFC 6750, 2.1).
+func bearerToken(r *http.Request) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
 // keyFor returns the keys that may have signed a token by its algorithm.

@@ -79,13 +79,13 @@ func (t *Tokens) Give(user User) (string, error) {
 
 // User implements Way.
 func (t *Tokens) User(r *http.Request) (User, error) {
-	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	text, ok := bearerToken(r)
+	if !ok {
 		return User{}, errNotMine
 	}
 
 	var content token
-	if err := t.seal.open(strings.TrimSpace(text), &content); err != nil {
+	if err := t.seal.open(text, &content); err != nil {
 		return User{}, fmt.Errorf("%w: %w", errToken, err)
 	}
 

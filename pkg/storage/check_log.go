@@ -86,8 +86,12 @@ func (c *check) inspect(ctx context.Context, name RepoName) ([]Fault, error) {
 }
 
 // acknowledged is the number of the last record that clients were told of; 0 where the log
-// cannot be loaded, of which the look at it says why.
+// cannot be loaded, of which the look at it says why, and in a bucket, whose head has it.
 func (c *check) acknowledged(ctx context.Context, name RepoName) (seq uint64) {
+	if c.store.remote {
+		return 0
+	}
+
 	err := c.store.repos.with(ctx, name, c.store.repos.now(), func(r *repository) error {
 		seq = r.visible.Load().seq
 

@@ -139,41 +139,35 @@ func (q *quotas) reserve(name RepoName, next *state, force bool) error {
 
 // settle ends what was reserved: st is what has come of it.
 func (q *quotas) settle(name RepoName, st *state) {
-	if !q.cover(name) {
-		return
-	}
+	q.change(name, func(t tally) tally {
+		t.held = usage{}
 
-	q.mu.Lock()
-	defer q.mu.Unlock()
-
-	t := q.repos[name]
-	t.held = usage{}
-
-	if st.seq >= t.seq {
-		t.seq, t.have = st.seq, st.usage()
-	}
-
-	q.put(name, t)
+		return t.newer(st)
+	})
 }
 
 // observe counts a state that is visible, unless a newer one is known.
 func (q *quotas) observe(name RepoName, st *state) {
-	if !q.cover(name) {
-		return
-	}
-
-	q.mu.Lock()
-	defer q.mu.Unlock()
-
-	if t := q.repos[name]; st.seq > t.seq {
-		t.seq, t.have = st.seq, st.usage()
-		q.put(name, t)
-	}
+	q.change(name, func(t tally) tally { return t.newer(st) })
 }
 
 // opened counts a repository that was loaded, whatever was known: one that was removed begins
 // anew. Nothing of it is being appended.
 func (q *quotas) opened(name RepoName, st *state) {
+	q.change(name, func(tally) tally { return tally{}.newer(st) })
+}
+
+// newer is the tally once a state is known, unless a newer one is.
+func (t tally) newer(st *state) tally {
+	if st.seq >= t.seq {
+		t.seq, t.have = st.seq, st.usage()
+	}
+
+	return t
+}
+
+// change replaces the tally of a repository that counts.
+func (q *quotas) change(name RepoName, next func(tally) tally) {
 	if !q.cover(name) {
 		return
 	}
@@ -181,7 +175,7 @@ func (q *quotas) opened(name RepoName, st *state) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 
-	q.put(name, tally{seq: st.seq, have: st.usage()})
+	q.put(name, next(q.repos[name]))
 }
 
 // put sets a tally. Of what does not exist nothing is kept. q.mu is held.

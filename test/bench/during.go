@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // work is what one worker does again and again; n is how often it has done it.
@@ -86,14 +88,7 @@ func seriesOf(took []time.Duration, lasted time.Duration) series {
 }
 
 func sleepFor(d time.Duration) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return func(ctx context.Context) error { return pause.For(ctx, d) }
 }
 
 // warmed is a registry with images to be pulled.

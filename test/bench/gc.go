@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"zotregistry.io/zot/internal/pause"
 )
 
 // benchGC measures what a run of GC over a store costs those who push and pull meanwhile.
@@ -171,7 +173,7 @@ func (g *gcBench) collect(ctx context.Context, out io.Writer) (time.Duration, er
 			return 0, fmt.Errorf("zot gc: %w: %s", err, text)
 		}
 
-		if err := sleepFor(time.Second)(ctx); err != nil {
+		if err := pause.For(ctx, time.Second); err != nil {
 			return 0, err
 		}
 	}
