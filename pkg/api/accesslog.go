@@ -37,12 +37,7 @@ func (s *Server) logRequest(w *response, r *request, status int, err error) {
 	}
 
 	if err != nil {
-		event = event.Str(zerolog.ErrorFieldName, shown(err.Error()))
-	}
-
-	var crash *panicError
-	if errors.As(err, &crash) {
-		event = event.Bytes("stack", crash.stack)
+		event = withError(event, err)
 	}
 
 	event.Str("method", shown(r.Method)).Str("path", shown(r.URL.Path)).
@@ -50,6 +45,17 @@ func (s *Server) logRequest(w *response, r *request, status int, err error) {
 		Dur("duration", time.Since(r.start)).
 		Str("user", r.user.Name).Str("remote", r.RemoteAddr).
 		Str("request", r.id).Msg("request")
+}
+
+func withError(event *zerolog.Event, err error) *zerolog.Event {
+	event = event.Str(zerolog.ErrorFieldName, shown(err.Error()))
+
+	var crash *panicError
+	if errors.As(err, &crash) {
+		event = event.Bytes("stack", crash.stack)
+	}
+
+	return event
 }
 
 // maxShown bounds what is repeated of a request in logs and answers, in bytes: no path of anything
@@ -89,7 +95,9 @@ func (ids *requestIDs) of(r *http.Request) string {
 		return id
 	}
 
-	return ids.process + "-" + strconv.FormatUint(ids.last.Add(1), 36)
+	var id [32]byte
+
+	return string(strconv.AppendUint(append(append(id[:0], ids.process...), '-'), ids.last.Add(1), 36))
 }
 
 // plainText says whether s has nothing that could mean something in a header or log.

@@ -23,8 +23,9 @@ const copyBuffer = 32 << 10
 // gives up on a client that stalls: each piece of a body has a deadline of its own.
 type response struct {
 	http.ResponseWriter
-	ctl    *http.ResponseController
+	ctl    http.ResponseController
 	window time.Duration // 0 = no bound
+	armed  time.Time     // when the deadline was set last
 
 	// plain: HTTP/1 without TLS. Only there a write that timed out can be gone on
 	// with; TLS and HTTP/2 are broken by it.
@@ -42,7 +43,7 @@ type response struct {
 func newResponse(rw http.ResponseWriter, r *http.Request, window time.Duration) *response {
 	w := &response{
 		ResponseWriter: rw,
-		ctl:            http.NewResponseController(rw),
+		ctl:            *http.NewResponseController(rw),
 		window:         window,
 		plain:          r.TLS == nil && r.ProtoMajor == 1,
 	}
@@ -134,23 +135,26 @@ func (w *response) piece() int64 {
 	return quota(w.window)
 }
 
-// arm sets the deadline of the next piece.
+// arm sets the deadline of the next piece, unless most of it is left from the piece before. The
+// first time it takes away what an earlier request on this connection has left.
 func (w *response) arm() error {
-	if w.window == 0 {
+	now := time.Now()
+	if !w.armed.IsZero() && now.Sub(w.armed) <= w.window/16 {
 		return nil
 	}
 
-	if err := ignoreUnsupported(w.ctl.SetWriteDeadline(time.Now().Add(w.window))); err != nil {
+	var deadline time.Time
+	if w.window > 0 {
+		deadline = now.Add(w.window)
+	}
+
+	if err := ignoreUnsupported(w.ctl.SetWriteDeadline(deadline)); err != nil {
 		return fmt.Errorf("set write deadline: %w", err)
 	}
 
-	return nil
-}
+	w.armed = now
 
-// disarm forgets the deadline of the request before on this connection.
-func (w *response) disarm() {
-	// An error means that the connection is closed: the first read or write tells.
-	_ = w.ctl.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 // sendError is an answer that could not be sent whole.

@@ -70,12 +70,10 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 // serve answers one request, and writes one line about it.
 func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 	w := newResponse(rw, hr, s.cfg.WriteTimeout)
-	w.disarm()
-
 	r := &request{Request: hr, start: time.Now(), id: s.ids.of(hr)}
 
 	if hr.Body != nil && hr.Body != http.NoBody {
-		b := newBody(hr.Body, w.ctl, s.cfg.ReadTimeout)
+		b := newBody(hr.Body, &w.ctl, s.cfg.ReadTimeout)
 		hr.Body = b
 
 		defer b.finish()
@@ -125,7 +123,7 @@ func (s *Server) route(w *response, r *request) error {
 
 	r.doors = s.doors.Load()
 
-	if strings.HasPrefix(r.URL.Path, "/v2") {
+	if err == nil && r.endpoint == endpointBase { // where clients look for it
 		w.set("Docker-Distribution-Api-Version", "registry/2.0")
 	}
 

@@ -68,20 +68,26 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, io.EOF
 }
 
-// arm sets the deadlines for one read. The first may have to write "100 Continue".
+// arm sets the deadlines for one read. The first may have to write "100 Continue", on a connection
+// that has the deadline of the answer before.
 func (b *body) arm(now time.Time) error {
-	if b.window == 0 {
+	if b.window == 0 && b.begun {
 		return nil
+	}
+
+	var window, left time.Time
+	if b.window > 0 {
+		window, left = now.Add(b.window), now.Add(b.left)
 	}
 
 	if !b.begun {
 		b.begun = true
-		if err := ignoreUnsupported(b.ctl.SetWriteDeadline(now.Add(b.window))); err != nil {
+		if err := ignoreUnsupported(b.ctl.SetWriteDeadline(window)); err != nil {
 			return fmt.Errorf("set write deadline: %w", err)
 		}
 	}
 
-	return b.deadline(now.Add(b.left))
+	return b.deadline(left)
 }
 
 func (b *body) deadline(t time.Time) error {

@@ -121,16 +121,21 @@ func openStore(
 	return openDirectory(ctx, cfg, memory, mode, log)
 }
 
+// lookAfter is how long other programs may meddle with a file before answers tell of it. Half a
+// million requests on 500 blobs take a stat for every sixty.
+const lookAfter = time.Second
+
 func openDirectory(
 	ctx context.Context, cfg config.Store, memory *buffers, mode storeMode, log zerolog.Logger,
 ) (*storage.Store, error) {
 	log = log.With().Str("root", cfg.RootDirectory).Logger()
 
 	root, err := local.OpenRoot(ctx, local.RootOptions{
-		Path:     cfg.RootDirectory,
-		LockWait: cfg.LockWait,
-		Commit:   cfg.Commit,
-		Log:      log,
+		Path:      cfg.RootDirectory,
+		LockWait:  cfg.LockWait,
+		Commit:    cfg.Commit,
+		LookAfter: lookAfter,
+		Log:       log,
 	})
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func (s *Store) statBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 
 	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
 		return s.leased(ctx, r, dgst, func() (err error) {
-			info, err = s.stat(ctx, r, dgst)
+			info, err = s.glance(ctx, r, dgst)
 			if errors.Is(err, ErrDamaged) {
 				err = fmt.Errorf("%w: %s", ErrBlobUnknown, dgst) // so that the client pushes it again
 			}
@@ -144,6 +144,19 @@ func (s *Store) removeMembers(ctx context.Context, r *repository, dgst digest.Di
 
 		return nil
 	})
+}
+
+// glance is stat for an answer that changes nothing: what a moment ago was so will do.
+func (s *Store) glance(ctx context.Context, r *repository, dgst digest.Digest) (Info, error) {
+	if driver, ok := s.driver.(Glancer); ok {
+		st := r.visible.Load()
+
+		if info, ok := driver.Glance(BlobKey(r.name, dgst)); ok && s.checkShown(st, dgst) == nil {
+			return info, s.checkSize(ctx, r, st, dgst, info)
+		}
+	}
+
+	return s.stat(ctx, r, dgst)
 }
 
 // stat says where a blob that r holds is, and how large. What the state knows a bucket

@@ -81,6 +81,12 @@ type Objects interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Glancer is a Driver that remembers for a moment what Stat has said: as long as the process
+// changes nothing, and no longer than the driver was told to trust that no other program does.
+type Glancer interface {
+	Glance(key string) (info Info, ok bool)
+}
+
 // Uploader keeps bytes that are still arriving.
 type Uploader interface {
 	// NameUpload makes the id of a new upload in repo: a UUID.

@@ -16,7 +16,7 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
 		return s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) error {
 			found = record.descriptor()
-			_, err := s.stat(ctx, r, record.Digest)
+			_, err := s.glance(ctx, r, record.Digest)
 
 			return manifestError(ref, err)
 		})
@@ -88,7 +88,7 @@ func manifestError(ref Reference, err error) error {
 // and tells what has happened to it.
 func (s *Store) readManifest(ctx context.Context, r *repository, record *ManifestRecord) ([]byte, error) {
 	if !s.remote {
-		if _, err := s.stat(ctx, r, record.Digest); err != nil {
+		if _, err := s.glance(ctx, r, record.Digest); err != nil {
 			return nil, err
 		}
 	}

@@ -25,6 +25,8 @@ func TestCopyOnDirectory(t *testing.T) { storagetest.TestCopy(t, openDirectory, 
 type busy struct {
 	garbageWorld
 
+	pushing sync.RWMutex // no push takes as long as what is waited for
+
 	mu    sync.Mutex
 	stays map[string]digest.Digest // by "<repository> <tag>"
 }
@@ -35,7 +37,10 @@ func (b *busy) work(ctx context.Context, worker int) error {
 	for n := 0; ctx.Err() == nil; n++ {
 		tag := fmt.Sprintf("w%d-%d", worker, n)
 
+		b.pushing.RLock()
 		image, err := b.TryPush(repo, tag, "shared", fmt.Sprint(worker, n))
+		b.pushing.RUnlock()
+
 		if err != nil {
 			return fmt.Errorf("push: %w", err)
 		}
@@ -58,7 +63,9 @@ func (b *busy) work(ctx context.Context, worker int) error {
 
 func (b *busy) collectAlways(ctx context.Context) error {
 	for ctx.Err() == nil {
+		b.pushing.Lock()
 		b.wait(2 * undelete)
+		b.pushing.Unlock()
 
 		if _, err := b.Store.Collect(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("collect: %w", err)

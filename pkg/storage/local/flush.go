@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 )
@@ -23,6 +24,8 @@ type flusher struct {
 	dir   *os.File              // the root; open all along, so that no error is missed
 	whole func(*os.File) error  // flushes the file system; nil = file by file
 	each  func(...string) error // flushes files; syncPath but in tests
+
+	changes atomic.Uint64 // how often wrote was called
 
 	running sync.Mutex // held during a flush
 
@@ -44,8 +47,11 @@ func newFlusher(root string, log zerolog.Logger) (*flusher, error) {
 
 func (f *flusher) close() error { return f.dir.Close() }
 
-// wrote remembers files and directories that the next flush must include.
+// wrote remembers files and directories that the next flush must include. It is called after
+// they were changed.
 func (f *flusher) wrote(paths ...string) {
+	f.changes.Add(1)
+
 	if f.whole != nil {
 		return
 	}

@@ -48,6 +48,11 @@ type RootOptions struct {
 	// had not written by itself; checkpoints are flushed all the same.
 	Commit bool
 
+	// LookAfter is how long what was seen of a file is taken as still so, unless this process
+	// changes any; 0 = each request looks anew. Other programs that meddle are noticed so much
+	// later.
+	LookAfter time.Duration
+
 	Log zerolog.Logger
 }
 
@@ -63,8 +68,9 @@ type Root struct {
 
 	lock  *os.File
 	flush *flusher
-	dir   int // the open directory, so that a path to a file in it is short
-	dirs  plainDirs
+	dir   int               // the open directory, so that a path to a file in it is short
+	dirs  glances[struct{}] // that are no links
+	files glances[seenFile]
 	temps atomic.Uint64 // temporary files made so far
 }
 
@@ -87,6 +93,8 @@ func OpenRoot(ctx context.Context, opts RootOptions) (*Root, error) {
 	}
 
 	r := &Root{path: path, boot: bootID(), commit: opts.Commit, log: opts.Log, opened: time.Now()}
+	r.dirs.life, r.files.life = plainFor, opts.LookAfter
+
 	if err := r.open(ctx, opts.LockWait); err != nil {
 		return nil, errors.Join(fmt.Errorf("open root %s: %w", path, err), r.Close())
 	}

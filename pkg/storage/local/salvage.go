@@ -237,9 +237,13 @@ func (r *Root) removeIf(path string, was os.FileInfo) error {
 		return err
 	}
 
+	if err := removeFile(path); err != nil {
+		return err
+	}
+
 	r.flush.wrote(filepath.Dir(path))
 
-	return removeFile(path)
+	return nil
 }
 
 // inode names the bytes of a file that has several names, as they were written last.
