@@ -33,29 +33,19 @@ func newAuthorizer(credentials, host string, t http.RoundTripper) *authorizer {
 	return &authorizer{user: user, password: password, basic: basic, host: host, http: t, tokens: map[string]string{}}
 }
 
-// authorized returns the request with what is known to be wanted. Other hosts, such as a
-// bucket that a blob is redirected to, get nothing.
-func (a *authorizer) authorized(req *http.Request) *http.Request {
+// authorize adds to a request what is known to be wanted. Other hosts, such as a bucket that a
+// blob is redirected to, get nothing. The request is changed, since it is this package's own: a
+// copy would cost the client what is measured as the server's.
+func (a *authorizer) authorize(req *http.Request) {
 	if req.URL.Host != a.host {
-		return req
+		return
 	}
 
-	token := a.tokenOf(req.URL.Path)
-
-	if token == "" && a.user == "" {
-		return req
-	}
-
-	req = req.WithContext(req.Context()) // not Clone: what a client with a name costs is measured as the server's
-	req.Header = req.Header.Clone()
-
-	if token != "" {
+	if token := a.tokenOf(req.URL.Path); token != "" {
 		req.Header["Authorization"] = []string{"Bearer " + token}
-	} else {
+	} else if a.user != "" {
 		req.Header["Authorization"] = a.basic
 	}
-
-	return req
 }
 
 // tokenOf is the token for a path; "" if there is none.
@@ -91,7 +81,9 @@ func (a *authorizer) answer(req *http.Request, resp *http.Response) (*http.Reque
 	a.tokens[repositoryOf(req.URL.Path)] = token
 	a.mu.Unlock()
 
-	again := a.authorized(req)
+	again := req.Clone(req.Context())
+	a.authorize(again)
+
 	if req.GetBody != nil {
 		again.Body, err = req.GetBody()
 	}

@@ -106,7 +106,9 @@ func dialer(sources []netip.Addr) func(ctx context.Context, network, addr string
 
 // RoundTrip sends a request; if credentials are wanted that were not sent, it sends them.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.once(t.auth.authorized(req))
+	t.auth.authorize(req)
+
+	resp, err := t.once(req)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}

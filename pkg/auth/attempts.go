@@ -1,15 +1,13 @@
 package auth
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"net"
+	"hash/maphash"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // limit is how many attempts may fail: burst at once, and then one in every.
@@ -31,6 +29,9 @@ const (
 	// what others do: guess at that user, or from behind the same proxy at another.
 	provenFor = time.Hour
 
+	// provenAnew is after how much of that a login is worth to be noted again: each request is one.
+	provenAnew = time.Minute
+
 	// attemptsMost bounds what is remembered of each, about 2 MB. What is oldest goes.
 	attemptsMost = 16384
 )
@@ -45,80 +46,113 @@ func (e *TooManyError) Error() string {
 	return fmt.Sprintf("too many attempts to log in have failed: try again in %s", e.RetryAfter.Round(time.Second))
 }
 
-// attemptKey stands for a user, an address, or both.
-type attemptKey [sha256.Size]byte
+// attemptKey stands for a user, an address, or both: a hash, since clients choose how long their
+// names are. Its seed they do not know.
+type attemptKey uint64
+
+// attemptOf is what an attemptKey stands for.
+type attemptOf struct {
+	kind    string
+	network network
+	user    string
+}
 
 // attempts counts those that failed. Methods may be called concurrently.
 type attempts struct {
-	mu     sync.Mutex                        // guards what follows
-	debts  *lru.Cache[attemptKey, time.Time] // when all that failed will be forgotten
-	proven *lru.Cache[attemptKey, time.Time] // until when a user of an address is spared
+	seed maphash.Seed
+
+	mu     sync.Mutex                            // guards what follows
+	debts  *simplelru.LRU[attemptKey, time.Time] // when all that failed will be forgotten
+	proven *simplelru.LRU[attemptKey, time.Time] // until when a user of an address is spared
 }
 
 func newAttempts() (*attempts, error) {
-	debts, err := lru.New[attemptKey, time.Time](attemptsMost)
+	debts, err := simplelru.NewLRU[attemptKey, time.Time](attemptsMost, nil)
 	if err != nil {
 		return nil, fmt.Errorf("attempts: %w", err)
 	}
 
-	proven, err := lru.New[attemptKey, time.Time](attemptsMost)
+	proven, err := simplelru.NewLRU[attemptKey, time.Time](attemptsMost, nil)
 	if err != nil {
 		return nil, fmt.Errorf("attempts: %w", err)
 	}
 
-	return &attempts{debts: debts, proven: proven}, nil
+	return &attempts{seed: maphash.MakeSeed(), debts: debts, proven: proven}, nil
 }
 
 // attempt is one user at one address.
 type attempt struct {
-	all           *attempts
-	user, address string
-	pair          attemptKey
+	all     *attempts
+	user    string
+	network network
+	pair    attemptKey
+	proven  time.Time // until when it is, as allowed has seen
 }
 
 // of returns the attempt of a client at remote ("host:port").
-func (a *attempts) of(user, remote string) attempt {
-	address := Network(remote)
+func (a *attempts) of(user, remote string) *attempt {
+	from := networkOf(remote)
 
-	return attempt{all: a, user: user, address: address, pair: keyOf("pair", address, user)}
+	return &attempt{all: a, user: user, network: from, pair: a.key(attemptOf{"pair", from, user})}
 }
 
-func keyOf(parts ...string) attemptKey { return sha256.Sum256([]byte(strings.Join(parts, "\x00"))) }
+func (a *attempts) key(of attemptOf) attemptKey { return attemptKey(maphash.Comparable(a.seed, of)) }
 
-func (t attempt) userKey() attemptKey    { return keyOf("user", t.user) }
-func (t attempt) addressKey() attemptKey { return keyOf("address", t.address) }
+func (t *attempt) userKey() attemptKey { return t.all.key(attemptOf{kind: "user", user: t.user}) }
 
-// Network is what belongs to one client: an IPv4 address, or the /64 of an IPv6 one.
-func Network(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
+func (t *attempt) networkKey() attemptKey {
+	return t.all.key(attemptOf{kind: "network", network: t.network})
+}
+
+// network is what belongs to one client: an IPv4 address, or the /64 of an IPv6 one.
+type network struct {
+	prefix netip.Prefix
+	other  string // what is no address and port
+}
+
+func networkOf(remote string) network {
+	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return remote
+		return network{other: remote}
 	}
 
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
+	addr := at.Addr().Unmap().WithZone("")
+	bits := 64
 
-	addr = addr.Unmap()
 	if addr.Is4() {
-		return addr.String()
+		bits = addr.BitLen()
 	}
 
-	return netip.PrefixFrom(addr.WithZone(""), 64).Masked().String()
+	return network{prefix: netip.PrefixFrom(addr, bits).Masked()}
+}
+
+// Network names the network of a client at remote ("host:port").
+func Network(remote string) string {
+	from := networkOf(remote)
+
+	switch {
+	case from.other != "":
+		return from.other
+	case from.prefix.IsSingleIP():
+		return from.prefix.Addr().String()
+	}
+
+	return from.prefix.String()
 }
 
 // allowed says whether the attempt may be made.
 //
 // Errors: *TooManyError.
-func (t attempt) allowed(now time.Time) error {
+func (t *attempt) allowed(now time.Time) error {
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 
 	wait := t.all.wait(t.pair, pairLimit, now)
 
-	if until, ok := t.all.proven.Get(t.pair); !ok || !now.Before(until) {
-		wait = max(wait, t.all.wait(t.userKey(), userLimit, now), t.all.wait(t.addressKey(), addressLimit, now))
+	t.proven, _ = t.all.proven.Get(t.pair)
+
+	if !now.Before(t.proven) {
+		wait = max(wait, t.all.wait(t.userKey(), userLimit, now), t.all.wait(t.networkKey(), addressLimit, now))
 	}
 
 	if wait > 0 {
@@ -139,13 +173,13 @@ func (a *attempts) wait(key attemptKey, l limit, now time.Time) time.Duration {
 }
 
 // failed counts the attempt.
-func (t attempt) failed(now time.Time) {
+func (t *attempt) failed(now time.Time) {
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 
 	t.all.owe(t.pair, pairLimit, now)
 	t.all.owe(t.userKey(), userLimit, now)
-	t.all.owe(t.addressKey(), addressLimit, now)
+	t.all.owe(t.networkKey(), addressLimit, now)
 }
 
 // owe adds one that failed; a.mu is held.
@@ -159,7 +193,11 @@ func (a *attempts) owe(key attemptKey, l limit, now time.Time) {
 }
 
 // succeeded notes that the user has logged in from there.
-func (t attempt) succeeded(now time.Time) {
+func (t *attempt) succeeded(now time.Time) {
+	if t.proven.After(now.Add(provenFor - provenAnew)) {
+		return
+	}
+
 	t.all.mu.Lock()
 	defer t.all.mu.Unlock()
 

@@ -8,7 +8,7 @@ import (
 )
 
 // until fails attempts until one is not allowed, and returns how many those were.
-func until(t *testing.T, now time.Time, next func(i int) attempt) int {
+func until(t *testing.T, now time.Time, next func(i int) *attempt) int {
 	t.Helper()
 
 	for i := range 10000 {
@@ -46,7 +46,7 @@ func TestAttempts(t *testing.T) {
 
 	t.Run("at one user from one address", func(t *testing.T) {
 		a := mustAttempts(t)
-		same := func(int) attempt { return a.of("ann", "192.0.2.1:1") }
+		same := func(int) *attempt { return a.of("ann", "192.0.2.1:1") }
 
 		equal(t, until(t, now, same), pairLimit.burst, "at first")
 		equal(t, a.of("bob", "192.0.2.1:1").allowed(now), nil, "another user")
@@ -58,21 +58,21 @@ func TestAttempts(t *testing.T) {
 
 	t.Run("at many users from one address", func(t *testing.T) {
 		a := mustAttempts(t)
-		equal(t, until(t, now, func(i int) attempt {
+		equal(t, until(t, now, func(i int) *attempt {
 			return a.of(fmt.Sprint(i), fmt.Sprintf("192.0.2.1:%d", i))
 		}), addressLimit.burst, "attempts")
 	})
 
 	t.Run("at one user from many addresses", func(t *testing.T) {
 		a := mustAttempts(t)
-		equal(t, until(t, now, func(i int) attempt {
+		equal(t, until(t, now, func(i int) *attempt {
 			return a.of("ann", fmt.Sprintf("192.0.2.%d:1", i))
 		}), userLimit.burst, "attempts")
 	})
 
 	t.Run("IPv6 addresses of one network are one", func(t *testing.T) {
 		a := mustAttempts(t)
-		equal(t, until(t, now, func(i int) attempt {
+		equal(t, until(t, now, func(i int) *attempt {
 			return a.of("ann", fmt.Sprintf("[2001:db8::%x]:1", i+1))
 		}), pairLimit.burst, "attempts")
 	})
@@ -85,13 +85,13 @@ func TestProven(t *testing.T) {
 	ann := a.of("ann", "192.0.2.1:1")
 	ann.succeeded(now)
 
-	until(t, now, func(i int) attempt { return a.of("ann", fmt.Sprintf("192.0.3.%d:1", i)) })
-	until(t, now, func(i int) attempt { return a.of(fmt.Sprint(i), "192.0.2.1:1") })
+	until(t, now, func(i int) *attempt { return a.of("ann", fmt.Sprintf("192.0.3.%d:1", i)) })
+	until(t, now, func(i int) *attempt { return a.of(fmt.Sprint(i), "192.0.2.1:1") })
 
 	equal(t, ann.allowed(now), nil, "where ann has logged in from")
 	equal(t, a.of("ann", "192.0.2.9:1").allowed(now) != nil, true, "ann is kept out elsewhere")
 	equal(t, a.of("bob", "192.0.2.1:1").allowed(now) != nil, true, "others are kept out here")
-	equal(t, until(t, now, func(int) attempt { return ann }), pairLimit.burst, "guesses from there")
+	equal(t, until(t, now, func(int) *attempt { return ann }), pairLimit.burst, "guesses from there")
 }
 
 func TestAttemptsAreBounded(t *testing.T) {
@@ -114,7 +114,7 @@ func TestNetwork(t *testing.T) {
 		"[2001:db8:1:2:3::4]:80": "2001:db8:1:2::/64",
 		"[fe80::1%eth0]:80":      "fe80::/64",
 		"@":                      "@",
-		"host:80":                "host",
+		"host:80":                "host:80",
 	} {
 		equal(t, Network(remote), want, remote)
 	}
