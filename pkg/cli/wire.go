@@ -121,8 +121,7 @@ func openStore(
 	return openDirectory(ctx, cfg, memory, mode, log)
 }
 
-// lookAfter is how long other programs may meddle with a file before answers tell of it. Half a
-// million requests on 500 blobs take a stat for every sixty.
+// lookAfter is how long other programs may meddle with a file before answers tell of it.
 const lookAfter = time.Second
 
 func openDirectory(
@@ -131,11 +130,10 @@ func openDirectory(
 	log = log.With().Str("root", cfg.RootDirectory).Logger()
 
 	root, err := local.OpenRoot(ctx, local.RootOptions{
-		Path:      cfg.RootDirectory,
-		LockWait:  cfg.LockWait,
-		Commit:    cfg.Commit,
-		LookAfter: lookAfter,
-		Log:       log,
+		Path:     cfg.RootDirectory,
+		LockWait: cfg.LockWait,
+		Commit:   cfg.Commit,
+		Log:      log,
 	})
 	if err != nil {
 		return nil, err
@@ -148,7 +146,7 @@ func openDirectory(
 
 	store, err := local.NewStore(ctx, root, known, storage.Options{
 		Log: log, Sparse: cfg.Sparse, Buffers: memory.disk, GC: gcOf(cfg), Passive: mode.passive,
-		KeepNames: mode.keepNames, Scrub: mode.scrub, Quotas: quotasOf(cfg),
+		KeepNames: mode.keepNames, Scrub: mode.scrub, Quotas: quotasOf(cfg), LookAfter: lookAfter,
 	})
 	if err != nil {
 		return nil, errors.Join(err, known.Close(), root.Close())

@@ -146,19 +146,6 @@ func (s *Store) removeMembers(ctx context.Context, r *repository, dgst digest.Di
 	})
 }
 
-// glance is stat for an answer that changes nothing: what a moment ago was so will do.
-func (s *Store) glance(ctx context.Context, r *repository, dgst digest.Digest) (Info, error) {
-	if driver, ok := s.driver.(Glancer); ok {
-		st := r.visible.Load()
-
-		if info, ok := driver.Glance(BlobKey(r.name, dgst)); ok && s.checkShown(st, dgst) == nil {
-			return info, s.checkSize(ctx, r, st, dgst, info)
-		}
-	}
-
-	return s.stat(ctx, r, dgst)
-}
-
 // stat says where a blob that r holds is, and how large. What the state knows a bucket
 // is not asked for.
 //

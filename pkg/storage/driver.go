@@ -81,10 +81,10 @@ type Objects interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// Glancer is a Driver that remembers for a moment what Stat has said: as long as the process
-// changes nothing, and no longer than the driver was told to trust that no other program does.
-type Glancer interface {
-	Glance(key string) (info Info, ok bool)
+// Changer is a Driver of a place where only this process writes.
+type Changer interface {
+	// Changes grows with whatever this process changes, when it has changed it.
+	Changes() uint64
 }
 
 // Uploader keeps bytes that are still arriving.

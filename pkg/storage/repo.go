@@ -20,6 +20,7 @@ type repository struct {
 	copies atomic.Int32                  // that are under way, from it or into it
 
 	visible atomic.Pointer[state] // what readers see: durable
+	glances glances
 
 	mu         sync.Mutex
 	queue      []*commit // waiting to be appended
@@ -243,6 +244,10 @@ func (s *state) foldTail(tail []Record) error {
 // look takes in what others have changed before since. Every request on the repository
 // begins with it.
 func (r *repository) look(ctx context.Context, since time.Time) error {
+	if !r.store.remote {
+		since = since.Add(-min(indexFor, r.store.opts.LookAfter))
+	}
+
 	changes, err := r.log.Refresh(ctx, r.visible.Load().seq, since)
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", r.name, err)

@@ -22,6 +22,11 @@ type Options struct {
 	Scrub    ScrubSchedule    // when all blobs are read again
 	Now      func() time.Time // nil = time.Now
 
+	// LookAfter is how long what was seen of files is taken as still so, as long as this process
+	// changes nothing itself: other programs that meddle are noticed so much later. 0 = each
+	// request looks anew.
+	LookAfter time.Duration
+
 	// Passive: the store is opened to be looked at, and changes nothing by itself. What
 	// lies beside the logs is not taken in.
 	Passive bool

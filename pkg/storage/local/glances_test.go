@@ -1,102 +1,83 @@
-package local
+package local_test
 
 import (
-	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
-	. "github.com/smartystreets/goconvey/convey"
+
+	"zotregistry.io/zot/pkg/storage"
+	"zotregistry.io/zot/pkg/storage/local"
+	"zotregistry.io/zot/pkg/storage/storagetest"
 )
 
+// TestGlances: where files may be taken as they were seen, only what other programs do is seen
+// late, and only by those who ask.
 func TestGlances(t *testing.T) {
-	Convey("Where files are looked at again after a while", t, func() {
-		ctx := context.Background()
-		root, err := OpenRoot(ctx, RootOptions{Path: t.TempDir(), LookAfter: time.Hour, Log: zerolog.Nop()})
-		So(err, ShouldBeNil)
+	var (
+		dir   = t.TempDir()
+		ahead atomic.Int64
+	)
 
-		defer func() { So(root.Close(), ShouldBeNil) }()
+	root, err := local.OpenRoot(t.Context(), local.RootOptions{Path: dir, Commit: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
 
-		const key = "a/blobs/sha256/x"
-
-		_, err = root.Put(ctx, key, []byte("123"))
-		So(err, ShouldBeNil)
-
-		_, ok := root.Glance(key)
-		So(ok, ShouldBeFalse)
-
-		_, err = root.Stat(ctx, key)
-		So(err, ShouldBeNil)
-
-		info, ok := root.Glance(key)
-		So(ok, ShouldBeTrue)
-		So(info.Size, ShouldEqual, 3)
-
-		Convey("what another program does shows in Stat only", func() {
-			So(os.Remove(filepath.Join(root.path, key)), ShouldBeNil)
-
-			_, ok := root.Glance(key)
-			So(ok, ShouldBeTrue)
-
-			_, err := root.Stat(ctx, key)
-			So(err, ShouldNotBeNil)
-		})
-
-		for name, change := range map[string]func() error{
-			"Put":    func() error { _, err := root.Put(ctx, key, []byte("1")); return err },
-			"Link":   func() error { _, err := root.Link(ctx, key, "a/blobs/sha256/y"); return err },
-			"Delete": func() error { return root.Delete(ctx, key) },
-			"Remove": func() error { _, err := root.Remove(ctx, key); return err },
-			"SetAside": func() error {
-				finish, err := root.SetAside(ctx, key, "_zot/aside/x")
-				if err != nil {
-					return err
-				}
-
-				root.flush.changes.Store(0)
-				_, err = root.Stat(ctx, key)
-				So(err, ShouldBeNil)
-
-				return finish()
-			},
-		} {
-			Convey(name+" makes what was seen before void", func() {
-				So(change(), ShouldBeNil)
-
-				_, ok := root.Glance(key)
-				So(ok, ShouldBeFalse)
-			})
-		}
-
-		Convey("so does time", func() {
-			root.files.life = time.Nanosecond
-
-			_, ok := root.Glance(key)
-			So(ok, ShouldBeFalse)
-		})
-
-		Convey("index.json is looked at again much sooner", func() {
-			log, err := root.OpenLog(ctx, "a/")
-			So(err, ShouldBeNil)
-
-			defer func() { So(log.Close(), ShouldBeNil) }()
-
-			now := time.Now()
-			changes, err := log.Refresh(ctx, 0, now)
-			So(err, ShouldBeNil)
-			So(changes.Index, ShouldBeFalse)
-
-			So(os.WriteFile(filepath.Join(root.path, "a/index.json"), []byte("{}"), 0o600), ShouldBeNil)
-
-			changes, err = log.Refresh(ctx, 0, now.Add(indexFor/2))
-			So(err, ShouldBeNil)
-			So(changes.Index, ShouldBeFalse)
-
-			changes, err = log.Refresh(ctx, 0, now.Add(2*indexFor))
-			So(err, ShouldBeNil)
-			So(changes.Index, ShouldBeTrue)
-		})
+	w := storagetest.OpenOn(t, root, storagetest.NewMapCache(), storage.Options{
+		Log: zerolog.Nop(), LookAfter: time.Minute,
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 	})
+
+	image := w.Push("a", "x", "layer")
+	layer, loose := image.Blobs[1], w.Blob("a", "loose")
+	at := func(dgst digest.Digest) string { return filepath.Join(dir, storage.BlobKey("a", dgst)) }
+
+	hide := func(dgst digest.Digest) func() {
+		aside := filepath.Join(t.TempDir(), "aside")
+		w.NoError(os.Rename(at(dgst), aside), "take away")
+
+		return func() { w.NoError(os.Rename(aside, at(dgst)), "bring back") }
+	}
+
+	w.NoError(w.Stat("a", layer), "HEAD")
+	w.MustGet("a", "x")
+
+	back := hide(layer)
+	w.NoError(w.Stat("a", layer), "HEAD of what was there a moment ago")
+
+	_, err = root.Stat(t.Context(), storage.BlobKey("a", layer))
+	w.True(errors.Is(err, fs.ErrNotExist), "who looks sees that it is gone")
+
+	ahead.Add(int64(time.Minute))
+	w.Is(w.Stat("a", layer), storage.ErrBlobUnknown, "HEAD, later")
+	back()
+	w.NoError(w.Stat("a", layer), "HEAD")
+
+	back = hide(layer)
+	w.Blob("b", "another")
+	w.Is(w.Stat("a", layer), storage.ErrBlobUnknown, "HEAD, once anything has changed")
+	back()
+
+	w.NoError(w.Stat("a", loose), "HEAD of what no manifest names")
+
+	back = hide(loose)
+	w.Is(w.Stat("a", loose), storage.ErrBlobUnknown, "which is looked at each time, since it is leased")
+	back()
+
+	w.MustGet("a", "x")
+
+	back = hide(image.Digest)
+	w.MustGet("a", "x")
+
+	ahead.Add(int64(time.Minute))
+	_, err = w.Store.GetManifest(t.Context(), "a", storage.Reference{Tag: "x"})
+	w.Is(err, storage.ErrDamaged, "GET, later")
+	back()
 }

@@ -47,12 +47,10 @@ func (l *repoLog) TookIndex(version any) {
 	l.seen, _ = version.(identity) // nil: there is none
 }
 
-// Refresh looks at index.json with one stat, unless it has done so since, or just before. A second one,
+// Refresh looks at index.json with one stat, unless it has done so since. A second one,
 // under the lock, decides if that is news: what the first saw may be older than what we
 // wrote since.
 func (l *repoLog) Refresh(_ context.Context, _ uint64, since time.Time) (storage.Changes, error) {
-	since = since.Add(-min(indexFor, l.root.files.life))
-
 	if asOf := l.asOf.Load(); asOf != 0 && asOf >= int64(since.Sub(l.root.opened)) {
 		return storage.Changes{}, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +30,7 @@ func (r *Root) checkDirs(key string) error {
 	}
 
 	dir := key[:end]
-	if _, ok := r.dirs.get(dir); ok {
+	if r.dirs.fresh(dir) {
 		return nil
 	}
 
@@ -49,9 +51,41 @@ func (r *Root) checkDirs(key string) error {
 		}
 	}
 
-	r.dirs.put(dir, struct{}{})
+	r.dirs.add(dir)
 
 	return nil
+}
+
+// plainDirs are directories that were no links a moment ago: to look at them for each request
+// would take longer than to open a file. Its methods may be called concurrently.
+type plainDirs struct {
+	mu   sync.RWMutex // guards seen
+	seen map[string]time.Time
+}
+
+const (
+	plainFor  = time.Second
+	plainMost = 4096 // then all are forgotten
+)
+
+func (d *plainDirs) fresh(dir string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+
+	seen, ok := d.seen[dir]
+
+	return ok && time.Since(seen) < plainFor
+}
+
+func (d *plainDirs) add(dir string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if d.seen == nil || len(d.seen) >= plainMost {
+		d.seen = map[string]time.Time{}
+	}
+
+	d.seen[strings.Clone(dir)] = time.Now()
 }
 
 // checkFile is an error if an open file is no regular one.

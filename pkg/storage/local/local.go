@@ -48,11 +48,6 @@ type RootOptions struct {
 	// had not written by itself; checkpoints are flushed all the same.
 	Commit bool
 
-	// LookAfter is how long what was seen of a file is taken as still so, unless this process
-	// changes any; 0 = each request looks anew. Other programs that meddle are noticed so much
-	// later.
-	LookAfter time.Duration
-
 	Log zerolog.Logger
 }
 
@@ -68,9 +63,8 @@ type Root struct {
 
 	lock  *os.File
 	flush *flusher
-	dir   int               // the open directory, so that a path to a file in it is short
-	dirs  glances[struct{}] // that are no links
-	files glances[seenFile]
+	dir   int // the open directory, so that a path to a file in it is short
+	dirs  plainDirs
 	temps atomic.Uint64 // temporary files made so far
 }
 
@@ -93,8 +87,6 @@ func OpenRoot(ctx context.Context, opts RootOptions) (*Root, error) {
 	}
 
 	r := &Root{path: path, boot: bootID(), commit: opts.Commit, log: opts.Log, opened: time.Now()}
-	r.dirs.life, r.files.life = plainFor, opts.LookAfter
-
 	if err := r.open(ctx, opts.LockWait); err != nil {
 		return nil, errors.Join(fmt.Errorf("open root %s: %w", path, err), r.Close())
 	}
@@ -178,6 +170,9 @@ func (r *Root) Sync(context.Context) error {
 
 	return r.flush.sync()
 }
+
+// Changes implements storage.Changer.
+func (r *Root) Changes() uint64 { return r.flush.changes.Load() }
 
 // SyncAlways implements storage.AlwaysSyncer.
 func (r *Root) SyncAlways(context.Context) error { return r.flush.sync() }

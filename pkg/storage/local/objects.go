@@ -17,8 +17,6 @@ import (
 
 // Stat looks at the file of a key. Directories are no objects.
 func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
-	changes := r.flush.changes.Load()
-
 	if err := checkKey(key); err != nil {
 		return storage.Info{}, err
 	}
@@ -37,17 +35,7 @@ func (r *Root) Stat(_ context.Context, key string) (storage.Info, error) {
 		return storage.Info{}, keyError("stat", key, fs.ErrNotExist)
 	}
 
-	info := storage.Info{Key: key, Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix())}
-	r.files.put(key, seenFile{info, changes})
-
-	return info, nil
-}
-
-// Glance implements storage.Glancer.
-func (r *Root) Glance(key string) (storage.Info, bool) {
-	seen, ok := r.files.get(key)
-
-	return seen.Info, ok && seen.changes == r.flush.changes.Load()
+	return storage.Info{Key: key, Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix())}, nil
 }
 
 // keyError wraps an error of a key. A key below a file, too long to be a file's name, or that of a

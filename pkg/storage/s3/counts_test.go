@@ -233,6 +233,7 @@ func countCases(dedupe bool) []countCase {
 		{name: "blob push, POST, PATCH and PUT", before: warm, do: func(r *countRun) { r.upload("a", "", "new") }, limit: counts{put: 2, del: 1}, exact: true},
 		{name: "blob push, 1 MiB by POST and PUT", before: warm, do: func(r *countRun) { r.upload("a", large) }, limit: both(counts{put: 2, get: 1, head: 1}, small)},
 		{name: "blob push, deleted once", before: func(r *countRun) { warm(r); r.entomb(pooled) }, do: func(r *countRun) { r.upload("a", pooled) }, limit: both(counts{put: 3, get: 1}, small)},
+		{name: "blob push, deleted once, by POST, PATCH and PUT", before: func(r *countRun) { warm(r); r.entomb(pooled) }, do: func(r *countRun) { r.upload("a", "", pooled) }, limit: both(counts{put: 4, get: 1, del: 1}, counts{put: 2, del: 1})},
 		{name: "blob push, a manifest names it", before: warm, do: func(r *countRun) { r.upload("a", "layer") }, limit: counts{get: 1, head: 1}},
 		{name: "blob push, another repository has it", before: warm, do: func(r *countRun) { r.upload("b", "layer") }, limit: counts{put: 1, get: 1}},
 		{name: "blob push, 100 MiB by POST and PUT", before: warm, do: func(r *countRun) { r.upload("a", huge()) }, limit: both(counts{put: 23, get: 2 + late, head: 2}, counts{put: 22, get: late})},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
@@ -45,7 +46,7 @@ func Open(t *testing.T, open Opener) *World {
 
 	driver, cache := open(t)
 
-	return OpenOn(t, driver, cache, storage.Options{Log: zerolog.Nop()})
+	return OpenOn(t, driver, cache, storage.Options{Log: zerolog.Nop(), LookAfter: time.Hour})
 }
 
 // OpenOn opens a store over a driver; the test closes it at its end.
