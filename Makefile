@@ -4,7 +4,7 @@ SHELL := /bin/bash -o pipefail
 .NOTPARALLEL:
 
 GO        ?= go
-FUZZTIME  ?= 20s
+FUZZTIME  ?= 10s
 BIN       := $(CURDIR)/bin
 TOOLS     := $(BIN)/tools
 
@@ -106,7 +106,7 @@ shellcheck: ## check the scripts
 	@$(SUITE) shellcheck shellcheck .ci/run test/*.sh
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME (20s)
+fuzz: ## each fuzz target for FUZZTIME (10s)
 	@$(SUITE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance

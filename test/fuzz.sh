@@ -5,7 +5,7 @@
 set -euo pipefail
 
 go=${GO:-go}
-time=${1:-20s}
+time=${1:-10s}
 jobs=$(getconf _NPROCESSORS_ONLN)
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT

@@ -34,7 +34,7 @@ func length(t *testing.T) time.Duration {
 
 	text := os.Getenv(lengthEnv)
 	if text == "" {
-		return 90 * time.Second
+		return time.Minute
 	}
 
 	d, err := time.ParseDuration(text)
