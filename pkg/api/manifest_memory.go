@@ -16,6 +16,7 @@ import (
 type manifestMemory struct {
 	small *semaphore.Weighted // of those that have at most smallManifest bytes
 	large *semaphore.Weighted // of those that have more, or do not say how many
+	read  *semaphore.Weighted // of those of them that are here whole: to parse one takes ten times its size
 }
 
 // Four clients that are slow can hold all memory for large manifests, for as long as they take
@@ -25,10 +26,14 @@ const (
 	smallManifest  = 32 << 10
 	smallManifests = 16 << 20
 	largeManifests = 32 << 20
+	readManifests  = storage.MaxManifest
 )
 
 func newManifestMemory() manifestMemory {
-	return manifestMemory{small: semaphore.NewWeighted(smallManifests), large: semaphore.NewWeighted(largeManifests)}
+	return manifestMemory{
+		small: semaphore.NewWeighted(smallManifests), large: semaphore.NewWeighted(largeManifests),
+		read: semaphore.NewWeighted(readManifests),
+	}
 }
 
 // reserve waits for the memory that a body takes; what is too large does not wait.
@@ -51,6 +56,20 @@ func (m manifestMemory) reserve(r *http.Request) (release func(), err error) {
 	}
 
 	return func() { memory.Release(size) }, nil
+}
+
+// turn waits until a body that was read may be parsed. For that it waits for no client.
+func (m manifestMemory) turn(r *http.Request, body []byte) (release func(), err error) {
+	size := int64(len(body))
+	if size <= smallManifest {
+		return func() {}, nil
+	}
+
+	if err := m.read.Acquire(r.Context(), size); err != nil {
+		return nil, fmt.Errorf("put manifest: %w", err)
+	}
+
+	return func() { m.read.Release(size) }, nil
 }
 
 // readManifest reads a body of at most storage.MaxManifest bytes, for which memory is reserved.

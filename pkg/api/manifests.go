@@ -109,6 +109,12 @@ func (h manifestHandlers) put(w *response, r *request) error {
 		return err
 	}
 
+	done, err := h.memory.turn(r.Request, put.Body)
+	if err != nil {
+		return err
+	}
+	defer done()
+
 	desc, err := h.manifests.PutManifest(r.Context(), put)
 	if err != nil {
 		return fmt.Errorf("put manifest %s: %w", r.ref, err)

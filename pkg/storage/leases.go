@@ -47,41 +47,45 @@ func newLeases(now func() time.Time) *leases {
 // deleting it at this moment, hold waits for the end of that, which is one rename.
 func (l *leases) hold(key string) { l.pin(key)() }
 
-// pin leases keys until unpin, and from then on as hold does.
-func (l *leases) pin(keys ...string) (unpin func()) {
+// pin leases keys until unpin, and from then on as hold does, but for those of which unpin is
+// told that nothing is there: so those who ask for what never was take no memory.
+func (l *leases) pin(keys ...string) (unpin func(gone ...string)) {
 	for _, key := range keys {
 		for doomed := l.tryPin(key); doomed != nil; doomed = l.tryPin(key) {
 			<-doomed
 		}
 	}
 
-	return func() {
+	return func(gone ...string) {
+		dropped := make(map[string]bool, len(gone))
+		for _, key := range gone {
+			dropped[key] = true
+		}
+
 		l.mu.Lock()
 		defer l.mu.Unlock()
 
 		for _, key := range keys {
-			held := l.held[key]
-			held.pins--
-			held.since = l.now()
-
-			if !held.queued {
-				held.queued = true
-				l.ending = append(l.ending, ending{key, held, held.since})
-			}
+			l.unpin(key, dropped[key])
 		}
 	}
 }
 
-// drop ends a pin of one key without a lease: the answer was that nothing is there. So those
-// who ask for what never was take no memory.
-func (l *leases) drop(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
+// unpin ends one pin of a key. One that is dropped has no lease but that from before, if there
+// is one. l.mu is held.
+func (l *leases) unpin(key string, dropped bool) {
 	held := l.held[key]
 	held.pins--
 
-	if held.pins == 0 && !held.queued { // nobody has a lease from before
+	switch {
+	case !dropped:
+		held.since = l.now()
+
+		if !held.queued {
+			held.queued = true
+			l.ending = append(l.ending, ending{key, held, held.since})
+		}
+	case held.pins == 0 && !held.queued:
 		delete(l.held, key)
 	}
 }
@@ -222,12 +226,11 @@ func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, l
 		return look()
 	}
 
-	key := BlobKey(r.name, dgst)
-	unpin := s.leases.pin(key)
+	unpin := s.pin(r, dgst)
 
 	err := look()
 	if errors.Is(err, ErrBlobUnknown) {
-		s.leases.drop(key)
+		unpin(dgst)
 	} else {
 		unpin()
 	}
@@ -235,16 +238,23 @@ func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, l
 	return err
 }
 
-// pin does so from now until unpin, for what may not be there yet.
-func (s *Store) pin(r *repository, dgsts ...digest.Digest) (unpin func()) {
+// pin does so from now until unpin, for what may not be there yet, and for longer unless unpin
+// is told that it is not.
+func (s *Store) pin(r *repository, dgsts ...digest.Digest) (unpin func(gone ...digest.Digest)) {
 	if s.remote {
-		return func() {}
+		return func(...digest.Digest) {}
 	}
 
+	unpinKeys := s.leases.pin(keysOf(r, dgsts)...)
+
+	return func(gone ...digest.Digest) { unpinKeys(keysOf(r, gone)...) }
+}
+
+func keysOf(r *repository, dgsts []digest.Digest) []string {
 	keys := make([]string, len(dgsts))
 	for i, dgst := range dgsts {
 		keys[i] = BlobKey(r.name, dgst)
 	}
 
-	return s.leases.pin(keys...)
+	return keys
 }

@@ -69,8 +69,7 @@ func TestLeasesEnd(t *testing.T) {
 	}
 
 	for range 3 {
-		l.pin("nothing")
-		l.drop("nothing")
+		l.pin("nothing")("nothing")
 	}
 
 	want(0, 0)
@@ -84,8 +83,7 @@ func TestLeasesEnd(t *testing.T) {
 
 	now = now.Add(30 * time.Second)
 	l.hold("a")
-	l.pin("b")
-	l.drop("b") // the lease from before stays
+	l.pin("b")("b") // the lease from before stays
 
 	now = now.Add(30 * time.Second)
 	want(1, 1)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -30,34 +31,56 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
 		record := parsed.clone() // each look finds its own sizes and places
+		unpin := s.pin(r, slices.Collect(record.names())...)
 
-		defer s.pin(r, slices.Collect(record.names())...)()
+		err := s.putManifest(ctx, r, record, &put)
+		unpin(notThere(err, record)...)
 
-		if err := s.checkNamed(ctx, r, record); err != nil {
-			return err
-		}
-
-		wrote := r.visible.Load().seq
-
-		kept, err := s.writeManifest(ctx, r, record, put.Body)
-		if err != nil {
-			return err
-		}
-
-		if err := s.durability.settle(ctx); err != nil {
-			return err
-		}
-
-		return r.commitBounded(put.Who, func(pending *state) ([]Op, error) {
-			if err := s.recheckOwn(pending, record, kept, wrote); err != nil {
-				return nil, err
-			}
-
-			return s.decidePut(r, pending, record, &put)
-		})
+		return err
 	})
 
 	return parsed.descriptor(), err
+}
+
+// putManifest is called with all pinned that the record names.
+func (s *Store) putManifest(ctx context.Context, r *repository, record *ManifestRecord, put *ManifestPut) error {
+	if err := s.checkNamed(ctx, r, record); err != nil {
+		return err
+	}
+
+	wrote := r.visible.Load().seq
+
+	kept, err := s.writeManifest(ctx, r, record, put.Body)
+	if err != nil {
+		return err
+	}
+
+	if err := s.durability.settle(ctx); err != nil {
+		return err
+	}
+
+	return r.commitBounded(put.Who, func(pending *state) ([]Op, error) {
+		if err := s.recheckOwn(pending, record, kept, wrote); err != nil {
+			return nil, err
+		}
+
+		return s.decidePut(r, pending, record, put)
+	})
+}
+
+// notThere is what nobody may count on after a push was answered with an error: the manifest, and
+// what it names in vain.
+func notThere(err error, record *ManifestRecord) []digest.Digest {
+	if err == nil {
+		return nil
+	}
+
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return append([]digest.Digest{record.Digest}, missing.Digests...)
+	}
+
+	return []digest.Digest{record.Digest}
 }
 
 // clone copies what a look at what is named fills in.
@@ -101,14 +124,33 @@ func checkPut(put *ManifestPut) (*ManifestRecord, error) {
 // maxReason bounds what a client is told of a manifest, in bytes: it may repeat a part of it.
 const maxReason = 300
 
+// mostMissing is after how many blobs that are not there no other is looked for: each may be a
+// request, and a manifest has room for tens of thousands.
+const mostMissing = 100
+
 // checkNamed says whether r holds all that the manifest names, with the sizes that it
 // says. Sizes of what is not there, where that is allowed, count for nothing.
 //
 // Errors: *MissingError, *ManifestError.
 func (s *Store) checkNamed(ctx context.Context, r *repository, record *ManifestRecord) error {
-	st := r.visible.Load()
+	var (
+		st     = r.visible.Load()
+		absent atomic.Int64
+	)
 
-	err := s.each(len(record.Blobs), func(i int) error { return s.checkRef(ctx, r, &record.Blobs[i]) })
+	err := s.each(len(record.Blobs), func(i int) error {
+		named := &record.Blobs[i]
+		if absent.Load() >= mostMissing && !s.opts.Sparse {
+			return nil
+		}
+
+		err := s.checkRef(ctx, r, named)
+		if named.Size < 0 && !named.elsewhere {
+			absent.Add(1)
+		}
+
+		return err
+	})
 	if err != nil {
 		return err
 	}

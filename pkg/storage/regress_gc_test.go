@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,11 @@ func TestLeasesExpire(t *testing.T) {
 
 		w.Blob("a", "blob")
 		w.Is(w.Stat("a", digestOf("another")), storage.ErrBlobUnknown, "HEAD")
+
+		body, _ := w.ImageBody(digestOf("one"))
+		_, err := w.Put(storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"x"}, Body: body})
+		w.True(errors.As(err, new(*storage.MissingError)), "push of a manifest whose blobs are not there")
+
 		w.Equal(w.Store.Leases(), 1, "leases: what is not there has none")
 		time.Sleep(2 * time.Minute)
 		w.Equal(w.Store.Leases(), 0, "leases after gcDelay")

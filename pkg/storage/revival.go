@@ -14,7 +14,7 @@ type revival struct {
 	burials []*burial // children before the indexes that name them
 	asked   []digest.Digest
 	seen    *state // before anything was looked for
-	unpin   func()
+	unpin   func(gone ...digest.Digest)
 }
 
 // revive finds what has to be brought back with the manifests asked for, keeps GC from it

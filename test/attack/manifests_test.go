@@ -65,3 +65,49 @@ func TestDeepManifests(t *testing.T) {
 
 	v.memoryIsBounded()
 }
+
+// TestLargeIndexes: indexes that name as much as there is room for, of which nothing is there, and
+// one with a million entries.
+func TestLargeIndexes(t *testing.T) {
+	v := start(t, nil)
+
+	const head = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[`
+
+	entry := func(n int) string {
+		return fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%064x","size":1}`, n)
+	}
+
+	index := func(worker, entries int) string {
+		var body strings.Builder
+
+		body.WriteString(head + entry(worker*entries))
+
+		for n := 1; n < entries; n++ {
+			body.WriteString("," + entry(worker*entries+n))
+		}
+
+		return body.String() + "]}"
+	}
+
+	v.served(func() {
+		parallel(16, func(worker int) {
+			body := index(worker, 25_000) // some 3.7 MB
+
+			if status := exchange(v.dial(), strings.NewReader(put(len(body))+body)); status != http.StatusBadRequest {
+				t.Errorf("status %d", status)
+			}
+		})
+
+		body := index(0, 1_000_000)
+		if status := exchange(v.dial(), strings.NewReader(put(len(body))+body)); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("a million entries: status %d", status)
+		}
+	})
+
+	v.memoryIsBounded()
+}
+
+// put is the head of a request that pushes a manifest.
+func put(length int) string {
+	return fmt.Sprintf("PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", length)
+}

@@ -3,6 +3,7 @@
 package s3_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -255,6 +256,16 @@ func countCases(dedupe bool) []countCase {
 				r.NoError(err, "put")
 			}, limit: counts{put: 3},
 		},
+		{name: "manifest push, 10,000 blobs are not there", before: warm, do: func(r *countRun) {
+			var layers strings.Builder
+			for n := range 10_000 {
+				fmt.Fprintf(&layers, `{"mediaType":"x/y","digest":"sha256:%064x","size":1},`, n)
+			}
+
+			_, err := r.Store.PutManifest(r.T.Context(), storage.ManifestPut{Repo: "a", Tags: []storage.Tag{"t"}, Body: []byte(
+				strings.Replace(string(r.image.Body), `"layers":[`, `"layers":[`+layers.String(), 1))})
+			r.True(errors.As(err, new(*storage.MissingError)), "refused")
+		}, limit: counts{get: 1, list: 220}},
 		{name: "16 manifest pushes together", before: warm, do: func(r *countRun) {
 			all(func(i int) { r.put(r.another(i), storage.Tag(fmt.Sprint("t", i))) })
 		}, limit: counts{put: together + together/2}},

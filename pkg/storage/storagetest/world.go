@@ -242,7 +242,13 @@ func (w *World) PutIndex(repo storage.RepoName, tag string, children ...digest.D
 	}
 
 	body := encode(map[string]any{"schemaVersion": 2, "mediaType": mediaTypeIndex, "manifests": list})
-	descriptor, err := w.Put(storage.ManifestPut{Repo: repo, Tags: []storage.Tag{storage.Tag(tag)}, Body: body})
+	put := storage.ManifestPut{Repo: repo, Body: body}
+
+	if tag != "" {
+		put.Tags = []storage.Tag{storage.Tag(tag)}
+	}
+
+	descriptor, err := w.Put(put)
 	w.NoError(err, "push an index")
 
 	return descriptor.Digest
