@@ -90,7 +90,7 @@ func (c *repoCopy) tryPut(ctx context.Context, puts []*copiedManifest) error {
 	}
 
 	slices.Sort(named)
-	defer c.to.pin(c.dst, slices.Compact(named)...)()
+	defer c.to.pin(c.dst, slices.Compact(named)...).end(nil)
 
 	puts, err := c.writeAll(ctx, puts)
 	if err != nil || len(puts) == 0 {

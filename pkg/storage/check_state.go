@@ -167,7 +167,7 @@ func (c *check) confirm(ctx context.Context, name RepoName, dgst digest.Digest, 
 }
 
 func (c *check) alone(r *repository, dgst digest.Digest, look func(*repository) error) error {
-	defer c.store.pin(r, dgst)()
+	defer c.store.pin(r, dgst).end(nil)
 	defer c.store.placing.lock(dgst)()
 
 	c.confirming = true

@@ -13,7 +13,7 @@ import (
 // order is bytes, cache, index: a crash leaves bytes that nobody names, never a name
 // without bytes. Bytes that the store has already are linked, and the upload dropped.
 func (s *Store) place(ctx context.Context, r *repository, dgst digest.Digest, up *session, who string) error {
-	defer s.pin(r, dgst)()
+	defer s.pin(r, dgst).end(nil)
 
 	if s.remote { // its conditions settle what comes together
 		return s.placeRemote(ctx, r, dgst, up)
@@ -286,7 +286,7 @@ func (s *Store) MountBlob(ctx context.Context, repo RepoName, dgst digest.Digest
 			return s.mountRemote(ctx, r, dgst, source)
 		}
 
-		defer s.pin(r, dgst)()
+		defer s.pin(r, dgst).end(nil)
 
 		if _, err := s.mountBytes(ctx, dgst, source, BlobKey(repo, dgst)); err != nil {
 			return err

@@ -1,9 +1,9 @@
 package storage
 
 import (
+	"container/list"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,76 +17,99 @@ import (
 type leases struct {
 	now func() time.Time
 
-	mu   sync.Mutex // guards held
-	held map[string]*lease
-
-	// ending are all leases that an answer has left, each once, about in the order in which they
-	// end: one that was renewed since is put behind again when it comes to the front.
-	ending []ending
-}
-
-type ending struct {
-	key   string
-	lease *lease
-	since time.Time // of the lease, when it came here
+	mu     sync.Mutex // guards what follows
+	held   map[string]*lease
+	ending *list.List // those that an answer has left, in the order in which they end
 }
 
 // lease is of one key.
 type lease struct {
+	key    string
 	since  time.Time     // of the last answer
 	pins   int           // answers that are under way
 	doomed chan struct{} // GC is deleting it; closed when that is over
-	queued bool          // in ending
+	place  *list.Element // in ending; nil = no answer has left it yet
 }
 
 func newLeases(now func() time.Time) *leases {
-	return &leases{now: now, held: map[string]*lease{}}
+	return &leases{now: now, held: map[string]*lease{}, ending: list.New()}
 }
 
 // hold leases a key. Whoever looks at what is there has to do so afterwards: if GC is
 // deleting it at this moment, hold waits for the end of that, which is one rename.
-func (l *leases) hold(key string) { l.pin(key)() }
+func (l *leases) hold(key string) { l.pin(key).end(nil) }
 
-// pin leases keys until unpin, and from then on as hold does, but for those of which unpin is
-// told that nothing is there: so those who ask for what never was take no memory.
-func (l *leases) pin(keys ...string) (unpin func(gone ...string)) {
+// pin leases keys until the pins are ended.
+func (l *leases) pin(keys ...string) *pins {
 	for _, key := range keys {
 		for doomed := l.tryPin(key); doomed != nil; doomed = l.tryPin(key) {
 			<-doomed
 		}
 	}
 
-	return func(gone ...string) {
-		dropped := make(map[string]bool, len(gone))
-		for _, key := range gone {
-			dropped[key] = true
+	return &pins{leases: l, keys: keys}
+}
+
+// pins are of one answer that is under way.
+type pins struct {
+	leases *leases
+	keys   []string
+}
+
+// after is what becomes of a lease after an answer.
+type after int
+
+const (
+	afterThere after = iota // it begins anew
+	afterGone               // nothing is there: it is as it was before, so who asks for what never was takes no memory
+	afterHeld               // the state holds it: it is not needed any more
+)
+
+// end ends the pins. become says what the answer was about each key; nil = that all are there.
+func (p *pins) end(become func(n int) after) {
+	p.leases.mu.Lock()
+	defer p.leases.mu.Unlock()
+
+	for n, key := range p.keys {
+		how := afterThere
+		if become != nil {
+			how = become(n)
 		}
 
-		l.mu.Lock()
-		defer l.mu.Unlock()
-
-		for _, key := range keys {
-			l.unpin(key, dropped[key])
-		}
+		p.leases.unpin(p.leases.held[key], how)
 	}
 }
 
-// unpin ends one pin of a key. One that is dropped has no lease but that from before, if there
-// is one. l.mu is held.
-func (l *leases) unpin(key string, dropped bool) {
-	held := l.held[key]
+// unpin ends one pin. l.mu is held.
+func (l *leases) unpin(held *lease, how after) {
 	held.pins--
 
 	switch {
-	case !dropped:
-		held.since = l.now()
+	case how == afterThere:
+		l.begin(held)
+	case held.pins == 0 && (held.place == nil || how == afterHeld):
+		l.forget(held)
+	}
+}
 
-		if !held.queued {
-			held.queued = true
-			l.ending = append(l.ending, ending{key, held, held.since})
-		}
-	case held.pins == 0 && !held.queued:
-		delete(l.held, key)
+// begin begins a lease anew. l.mu is held.
+func (l *leases) begin(held *lease) {
+	held.since = l.now()
+
+	if held.place == nil {
+		held.place = l.ending.PushBack(held)
+	} else {
+		l.ending.MoveToBack(held.place)
+	}
+}
+
+// forget ends a lease. l.mu is held.
+func (l *leases) forget(held *lease) {
+	delete(l.held, held.key)
+
+	if held.place != nil {
+		l.ending.Remove(held.place)
+		held.place = nil
 	}
 }
 
@@ -97,7 +120,7 @@ func (l *leases) tryPin(key string) (doomed chan struct{}) {
 
 	held := l.held[key]
 	if held == nil {
-		held = &lease{}
+		held = &lease{key: key}
 		l.held[key] = held
 	}
 
@@ -127,7 +150,11 @@ func (l *leases) doomIf(may func(*lease) bool, keys ...string) (spare func(), ok
 
 	doomed := make(chan struct{})
 	for _, key := range keys {
-		l.held[key] = &lease{doomed: doomed}
+		if held := l.held[key]; held != nil {
+			l.forget(held)
+		}
+
+		l.held[key] = &lease{key: key, doomed: doomed}
 	}
 
 	return func() {
@@ -185,27 +212,17 @@ func (l *leases) expire(age time.Duration) {
 
 	now := l.now()
 
-	due := 0
-	for due < len(l.ending) && now.Sub(l.ending[due].since) >= age {
-		due++
-	}
-
-	renewed := make([]ending, 0, due)
-
-	for _, end := range l.ending[:due] {
-		held := l.held[end.key]
+	for range l.ending.Len() {
+		held := l.ending.Front().Value.(*lease) //nolint:forcetypeassert // nothing else is in it
 
 		switch {
-		case held != end.lease: // GC has taken it away
-		case held.pins > 0 || now.Sub(held.since) < age:
-			renewed = append(renewed, ending{end.key, held, held.since})
+		case now.Sub(held.since) < age:
+			return
+		case held.pins > 0:
+			l.begin(held)
 		default:
-			delete(l.held, end.key)
+			l.forget(held)
 		}
-	}
-
-	if due > 0 { // a copy: the memory of those that are gone is freed
-		l.ending = append(slices.Clone(l.ending[due:]), renewed...)
 	}
 }
 
@@ -226,35 +243,31 @@ func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, l
 		return look()
 	}
 
-	unpin := s.pin(r, dgst)
+	pins := s.pin(r, dgst)
 
 	err := look()
-	if errors.Is(err, ErrBlobUnknown) {
-		unpin(dgst)
-	} else {
-		unpin()
-	}
+
+	pins.end(func(int) after {
+		if errors.Is(err, ErrBlobUnknown) {
+			return afterGone
+		}
+
+		return afterThere
+	})
 
 	return err
 }
 
-// pin does so from now until unpin, for what may not be there yet, and for longer unless unpin
-// is told that it is not.
-func (s *Store) pin(r *repository, dgsts ...digest.Digest) (unpin func(gone ...digest.Digest)) {
+// pin does so until the pins are ended, for what may not be there yet.
+func (s *Store) pin(r *repository, dgsts ...digest.Digest) *pins {
 	if s.remote {
-		return func(...digest.Digest) {}
+		return &pins{leases: s.leases}
 	}
 
-	unpinKeys := s.leases.pin(keysOf(r, dgsts)...)
-
-	return func(gone ...digest.Digest) { unpinKeys(keysOf(r, gone)...) }
-}
-
-func keysOf(r *repository, dgsts []digest.Digest) []string {
 	keys := make([]string, len(dgsts))
 	for i, dgst := range dgsts {
 		keys[i] = BlobKey(r.name, dgst)
 	}
 
-	return keys
+	return s.leases.pin(keys...)
 }

@@ -33,12 +33,12 @@ func TestLeases(t *testing.T) {
 	now = now.Add(time.Minute)
 	mayDoom("a", true)
 
-	unpin := l.pin("a", "b")
+	pins := l.pin("a", "b")
 	now = now.Add(time.Hour)
 
 	l.expire(time.Minute)
 	mayDoom("b", false)
-	unpin()
+	pins.end(nil)
 	mayDoom("b", false)
 
 	now = now.Add(time.Minute)
@@ -63,13 +63,13 @@ func TestLeasesEnd(t *testing.T) {
 	want := func(held, ending int) {
 		t.Helper()
 
-		if l.expire(time.Minute); len(l.held) != held || len(l.ending) != ending {
-			t.Errorf("%d leases, %d in the queue; want %d, %d", len(l.held), len(l.ending), held, ending)
+		if l.expire(time.Minute); len(l.held) != held || l.ending.Len() != ending {
+			t.Errorf("%d leases, %d in the queue; want %d, %d", len(l.held), l.ending.Len(), held, ending)
 		}
 	}
 
 	for range 3 {
-		l.pin("nothing")("nothing")
+		l.pin("nothing").end(become(afterGone))
 	}
 
 	want(0, 0)
@@ -83,7 +83,7 @@ func TestLeasesEnd(t *testing.T) {
 
 	now = now.Add(30 * time.Second)
 	l.hold("a")
-	l.pin("b")("b") // the lease from before stays
+	l.pin("b").end(become(afterGone)) // the lease from before stays
 
 	now = now.Add(30 * time.Second)
 	want(1, 1)
@@ -93,11 +93,21 @@ func TestLeasesEnd(t *testing.T) {
 		l.hold("a") // another one
 	}
 
-	want(1, 2)
+	want(1, 1)
 
 	now = now.Add(time.Minute)
 	want(0, 0)
+
+	l.hold("a")
+
+	other := l.pin("a")
+	l.pin("a").end(become(afterHeld)) // somebody else is still to be answered
+	want(1, 1)
+	other.end(become(afterHeld))
+	want(0, 0)
 }
+
+func become(how after) func(int) after { return func(int) after { return how } }
 
 // TestDoomed has many lease one key while another deletes it again and again. Nobody who
 // has leased it sees it go.
@@ -112,14 +122,14 @@ func TestDoomed(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for range 2000 {
-				unpin := l.pin("a")
+				pins := l.pin("a")
 				seen := there.Add(1)
 
 				if there.Load() < seen {
 					t.Error("what was leased has gone")
 				}
 
-				unpin()
+				pins.end(nil)
 			}
 		})
 	}

@@ -31,15 +31,40 @@ func (s *Store) PutManifest(ctx context.Context, put ManifestPut) (Descriptor, e
 
 	err = s.repos.known(ctx, put.Repo, func(r *repository) error {
 		record := parsed.clone() // each look finds its own sizes and places
-		unpin := s.pin(r, slices.Collect(record.names())...)
+		names := slices.Collect(record.names())
+		pins := s.pin(r, names...)
 
 		err := s.putManifest(ctx, r, record, &put)
-		unpin(notThere(err, record)...)
+
+		pins.end(afterPut(err, names, r.visible.Load()))
 
 		return err
 	})
 
 	return parsed.descriptor(), err
+}
+
+// afterPut says what becomes of the leases of what a push has named, the manifest first.
+func afterPut(err error, names []digest.Digest, st *state) func(n int) after {
+	gone := map[digest.Digest]bool{}
+
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		for _, dgst := range missing.Digests {
+			gone[dgst] = true
+		}
+	}
+
+	return func(n int) after {
+		switch {
+		case err != nil && (n == 0 || gone[names[n]]):
+			return afterGone
+		case err == nil && st.holds(names[n]):
+			return afterHeld
+		}
+
+		return afterThere
+	}
 }
 
 // putManifest is called with all pinned that the record names.
@@ -66,21 +91,6 @@ func (s *Store) putManifest(ctx context.Context, r *repository, record *Manifest
 
 		return s.decidePut(r, pending, record, put)
 	})
-}
-
-// notThere is what nobody may count on after a push was answered with an error: the manifest, and
-// what it names in vain.
-func notThere(err error, record *ManifestRecord) []digest.Digest {
-	if err == nil {
-		return nil
-	}
-
-	var missing *MissingError
-	if errors.As(err, &missing) {
-		return append([]digest.Digest{record.Digest}, missing.Digests...)
-	}
-
-	return []digest.Digest{record.Digest}
 }
 
 // clone copies what a look at what is named fills in.

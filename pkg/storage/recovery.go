@@ -66,7 +66,7 @@ func (s *Store) setBack(ctx context.Context, r *repository, done *TagEvent) erro
 			return err
 		}
 
-		defer back.unpin()
+		defer back.pins.end(nil)
 	}
 
 	return r.commit(done.Who, func(pending *state) ([]Op, error) {
@@ -104,7 +104,7 @@ func (s *Store) Undelete(ctx context.Context, repo RepoName, dgst digest.Digest,
 		if err != nil {
 			return err
 		}
-		defer back.unpin()
+		defer back.pins.end(nil)
 
 		return r.commit(who, func(pending *state) ([]Op, error) {
 			ops, err := back.ops(pending)

@@ -14,11 +14,11 @@ type revival struct {
 	burials []*burial // children before the indexes that name them
 	asked   []digest.Digest
 	seen    *state // before anything was looked for
-	unpin   func(gone ...digest.Digest)
+	pins    *pins
 }
 
 // revive finds what has to be brought back with the manifests asked for, keeps GC from it
-// until unpin, and checks that it is there. What exists needs nothing.
+// until they are ended, and checks that it is there. What exists needs nothing.
 //
 // Errors: ErrForgotten, ErrDamaged.
 func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest) (*revival, error) {
@@ -36,10 +36,10 @@ func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest
 	}
 
 	slices.Sort(named)
-	back.unpin = s.pin(r, slices.Compact(named)...)
+	back.pins = s.pin(r, slices.Compact(named)...)
 
 	if _, err := back.stillBuried(r.visible.Load()); err != nil { // what GC forgot before the pin may be gone
-		back.unpin()
+		back.pins.end(nil)
 
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *Store) revive(ctx context.Context, r *repository, asked []digest.Digest
 		back.burials[i] = &found
 
 		if err := s.checkBuried(ctx, r, back.seen, found.Manifest); err != nil {
-			back.unpin()
+			back.pins.end(nil)
 
 			return nil, err
 		}

@@ -34,7 +34,7 @@ func length(t *testing.T) time.Duration {
 
 	text := os.Getenv(lengthEnv)
 	if text == "" {
-		return time.Minute
+		return 90 * time.Second
 	}
 
 	d, err := time.ParseDuration(text)
