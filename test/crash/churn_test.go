@@ -39,10 +39,8 @@ func roundsOr(t *testing.T, otherwise int) int {
 	return n
 }
 
-// keepUntagged is for the model, which has manifests without a tag stay.
-var keepUntagged = map[string]any{
-	"policies": []any{map[string]any{"repositories": []string{"**"}, "deleteUntagged": false}},
-}
+// thinned is in how many repositories manifests go that have no tag.
+const thinned = 1
 
 // settings are how garbage is collected while a server is killed.
 var settings = []struct {
@@ -51,10 +49,10 @@ var settings = []struct {
 	lease   time.Duration // for which an answer counts
 }{
 	{"gc all the time", map[string]any{
-		"gcDelay": "300ms", "gcInterval": "20ms", "undelete": "0s", "retention": keepUntagged,
+		"gcDelay": "300ms", "gcInterval": "20ms", "undelete": "0s", "retention": churn.Retention(thinned),
 	}, 200 * time.Millisecond},
 	{"gc every second", map[string]any{
-		"gcDelay": "1s", "gcInterval": "1s", "undelete": "2s", "retention": keepUntagged,
+		"gcDelay": "1s", "gcInterval": "1s", "undelete": "2s", "retention": churn.Retention(thinned),
 	}, 700 * time.Millisecond},
 	{"defaults", nil, 0},
 }
@@ -86,7 +84,7 @@ func newCrasher(t *testing.T, zot *daemon.Zot, lease time.Duration) *crasher {
 
 	var err error
 
-	c.fleet, err = churn.New(churn.Options{Seed: start, Workers: 6, Repos: 2, Images: 30, Lease: lease}, zot.Addr)
+	c.fleet, err = churn.New(churn.Options{Seed: start, Workers: 6, Repos: 2, Images: 30, Thinned: thinned, Lease: lease}, zot.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}

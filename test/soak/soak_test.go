@@ -26,20 +26,20 @@ const (
 	lease = 3 * time.Second
 )
 
-// settings has manifests without a tag stay, as the model does.
+// thinned is in how many repositories manifests go that have no tag.
+const thinned = 1
+
 func settings() map[string]any {
 	return map[string]any{
 		"gc": true, "gcDelay": delay.String(), "gcInterval": "1s", "undelete": "0s",
-		"retention": map[string]any{
-			"policies": []any{map[string]any{"repositories": []string{"**"}, "deleteUntagged": false}},
-		},
+		"retention": churn.Retention(thinned),
 	}
 }
 
 // TestLocal: one zot on a directory.
 func TestLocal(t *testing.T) {
 	s := newSoak(t, &daemon.Zot{Storage: settings()})
-	s.run(t, churn.Options{Workers: 8, Repos: 3, Images: 200, Lease: lease})
+	s.run(t, churn.Options{Workers: 8, Repos: 3, Images: 200, Thinned: thinned, Lease: lease})
 
 	root := s.zots[0].Root
 	files := func() map[string]bool { return blobsIn(t, root) }
@@ -59,7 +59,7 @@ func TestBucket(t *testing.T) {
 	storage["storageDriver"] = s3.StorageDriver("images")
 
 	s := newSoak(t, &daemon.Zot{Storage: storage}, &daemon.Zot{Storage: storage}, &daemon.Zot{Storage: storage})
-	s.run(t, churn.Options{Workers: 8, Repos: 3, Images: 200, Lease: lease, Stale: 10 * time.Second})
+	s.run(t, churn.Options{Workers: 8, Repos: 3, Images: 200, Thinned: thinned, Lease: lease, Stale: 10 * time.Second})
 
 	bucket := filepath.Join(s3.Dir, "images")
 	held := func() map[string]bool {

@@ -26,6 +26,7 @@ type Options struct {
 	Workers int           // clients
 	Repos   int           // repositories that they share
 	Images  int           // of each client; with few of them each comes and goes all the time
+	Thinned int           // of the repositories: in the first ones retention removes what has no tag
 	Lease   time.Duration // for which an answer about a blob counts; 0 = without end
 	Stale   time.Duration // for which another replica may not have noticed a deletion
 }
@@ -57,6 +58,7 @@ func New(opts Options, addrs ...string) (*Fleet, error) {
 			name:    fmt.Sprintf("w%d", n),
 			repo:    repoOf(n % opts.Repos),
 			other:   repoOf((n + 1) % opts.Repos),
+			thinned: n%opts.Repos < opts.Thinned,
 			clients: f.clients,
 			rng:     rand.New(rand.NewPCG(opts.Seed, uint64(n))),
 			stock:   stock,
@@ -69,6 +71,18 @@ func New(opts Options, addrs ...string) (*Fleet, error) {
 }
 
 func repoOf(n int) string { return fmt.Sprintf("churn/repo%d", n) }
+
+// Retention has manifests without a tag go in the first repositories, and stay in all others.
+func Retention(thinned int) map[string]any {
+	var policies []any
+	for n := range thinned {
+		policies = append(policies, map[string]any{"repositories": []string{repoOf(n)}, "deleteUntagged": true})
+	}
+
+	return map[string]any{
+		"policies": append(policies, map[string]any{"repositories": []string{"**"}, "deleteUntagged": false}),
+	}
+}
 
 // Close drops idle connections.
 func (f *Fleet) Close() {

@@ -2,6 +2,7 @@ package churn
 
 import (
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -9,13 +10,15 @@ import (
 // model is what one client's tags and manifests should be: what was acknowledged to it.
 type model struct {
 	tags      map[string]digest.Digest
-	manifests map[digest.Digest]bool // true: it is there; false: it was deleted
-	gone      map[digest.Digest]bool // blobs that were deleted
+	manifests map[digest.Digest]bool      // true: it is there; false: it was deleted
+	gone      map[digest.Digest]bool      // blobs that were deleted
+	loose     map[digest.Digest]time.Time // manifests that are there and have lost their last tag: not before when
 }
 
 func newModel() *model {
 	return &model{
-		tags: map[string]digest.Digest{}, manifests: map[digest.Digest]bool{}, gone: map[digest.Digest]bool{},
+		tags: map[string]digest.Digest{}, manifests: map[digest.Digest]bool{},
+		gone: map[digest.Digest]bool{}, loose: map[digest.Digest]time.Time{},
 	}
 }
 
@@ -25,6 +28,7 @@ type change struct {
 	put    bool // else it deletes
 	tag    string
 	digest digest.Digest
+	sent   time.Time
 }
 
 func (m *model) apply(c change) {
@@ -33,18 +37,42 @@ func (m *model) apply(c change) {
 		m.manifests[c.digest] = true
 
 		if c.tag != "" {
-			m.tags[c.tag] = c.digest
+			m.point(c)
 		}
 	case c.tag != "":
+		old := m.tags[c.tag]
 		delete(m.tags, c.tag)
+		m.letGo(old, c.sent)
 	default:
 		m.manifests[c.digest] = false
+		delete(m.loose, c.digest)
 
 		for tag, dgst := range m.tags {
 			if dgst == c.digest {
 				delete(m.tags, tag)
 			}
 		}
+	}
+}
+
+// point has a tag name another manifest.
+func (m *model) point(c change) {
+	old := m.tags[c.tag]
+	m.tags[c.tag] = c.digest
+	delete(m.loose, c.digest)
+	m.letGo(old, c.sent)
+}
+
+// letGo notes that a tag named the manifest until now, if no other does.
+func (m *model) letGo(dgst digest.Digest, now time.Time) {
+	for _, named := range m.tags {
+		if named == dgst {
+			return
+		}
+	}
+
+	if m.manifests[dgst] {
+		m.loose[dgst] = now
 	}
 }
 

@@ -151,7 +151,14 @@ func (w *worker) retag(ctx context.Context) error {
 
 	_, tag := w.image()
 
-	return w.put(ctx, w.stock.index[dgst], tag)
+	err = w.put(ctx, w.stock.index[dgst], tag)
+	if isMissing(err) && w.mayGo(dgst) {
+		w.retired(dgst)
+
+		return errNothing
+	}
+
+	return err
 }
 
 // deleteBlob deletes a layer that no other client uses, if no image of it is there.

@@ -23,6 +23,7 @@ type stock struct {
 	artifacts []*wire.Image // one for each image, its subject
 	own       [][]byte      // layers that no other client pushes; images[n] has own[n]
 	index     map[digest.Digest]*wire.Image
+	referrers map[digest.Digest]bool
 }
 
 func layer(random *rand.ChaCha8, rng *rand.Rand) []byte {
@@ -58,7 +59,7 @@ func sharedLayers(opts Options) [][]byte {
 // newStock makes the images of client n. Two layers of each are shared.
 func newStock(opts Options, n int, shared [][]byte) (*stock, error) {
 	random, rng := source(opts.Seed, n)
-	s := &stock{index: map[digest.Digest]*wire.Image{}}
+	s := &stock{index: map[digest.Digest]*wire.Image{}, referrers: map[digest.Digest]bool{}}
 
 	for k := range opts.Images {
 		own := layer(random, rng)
@@ -77,6 +78,7 @@ func newStock(opts Options, n int, shared [][]byte) (*stock, error) {
 		}
 
 		s.images, s.artifacts, s.own = append(s.images, img), append(s.artifacts, artifact), append(s.own, own)
+		s.referrers[artifact.Digest] = true
 		s.index[img.Digest], s.index[artifact.Digest] = img, artifact
 	}
 

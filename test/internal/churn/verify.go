@@ -107,8 +107,8 @@ func (w *worker) verifyTags(ctx context.Context, c *wire.Client) error {
 func (w *worker) verifyManifests(ctx context.Context, c *wire.Client) error {
 	for dgst, there := range w.model.manifests {
 		if there {
-			if _, err := c.PullImage(ctx, w.repo, dgst.String()); err != nil {
-				return fmt.Errorf("pull %s: %w", dgst, err)
+			if err := w.pullDigest(ctx, c, dgst); err != nil {
+				return err
 			}
 
 			continue
@@ -208,6 +208,10 @@ func (w *worker) addNeeded(needed map[string]bool) {
 	}
 
 	for _, dgst := range w.model.there() {
+		if w.goes(dgst) {
+			continue
+		}
+
 		add(dgst)
 
 		for _, blob := range w.stock.index[dgst].Blobs {

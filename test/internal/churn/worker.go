@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -19,6 +20,7 @@ type worker struct {
 	name    string
 	repo    string
 	other   string // from which it mounts
+	thinned bool   // retention removes what has no tag
 	clients []*wire.Client
 	rng     *rand.Rand
 	stock   *stock
@@ -44,6 +46,7 @@ var operations = []struct {
 	{"tag again", 8, (*worker).retag},
 	{"attach", 6, (*worker).attach},
 	{"pull", 16, (*worker).pull},
+	{"pull what lost its tag", 4, (*worker).pullUntagged},
 	{"list", 3, (*worker).list},
 	{"delete a tag", 8, (*worker).deleteTag},
 	{"delete a manifest", 12, (*worker).deleteManifest},
@@ -105,6 +108,7 @@ func (w *worker) client() *wire.Client { return w.clients[w.rng.IntN(len(w.clien
 // change sends a request, and notes what it did once it is acknowledged. One that was
 // refused with a 4xx has done nothing.
 func (w *worker) change(c change, send func() error) error {
+	c.sent = time.Now()
 	w.doubt = &c
 
 	err := send()
@@ -157,8 +161,16 @@ func (w *worker) deleteManifest(ctx context.Context) error {
 	return w.delete(ctx, dgst)
 }
 
+// delete deletes a manifest, unless retention has been faster.
 func (w *worker) delete(ctx context.Context, dgst digest.Digest) error {
-	return w.change(change{digest: dgst}, func() error { return w.client().DeleteManifest(ctx, w.repo, dgst.String()) })
+	err := w.change(change{digest: dgst}, func() error { return w.client().DeleteManifest(ctx, w.repo, dgst.String()) })
+	if errors.Is(err, wire.ErrNotFound) && w.mayGo(dgst) {
+		w.retired(dgst)
+
+		return nil
+	}
+
+	return err
 }
 
 func (w *worker) deleteAll(ctx context.Context) error {
