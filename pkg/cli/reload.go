@@ -24,6 +24,7 @@ type reloader struct {
 	audit   *audit.Log // nil = there is none
 	server  reloadable
 	stores  *storage.Stores
+	outcome *reloadOutcome
 
 	refused string    // why the last try was refused; "" = it was not
 	warned  []Warning // of the last file that was taken in
@@ -120,12 +121,15 @@ func (r *reloader) reload() {
 		r.log.Error().Err(err).Msg("could not change the level of the log")
 	}
 
+	r.outcome.succeed()
 	r.tell(merged, next, warnings)
 	r.cfg, r.warned, r.refused = merged, warnings, ""
 }
 
 // refuse says all that is wrong, unless it is what was wrong before.
 func (r *reloader) refuse(err error) {
+	r.outcome.fail()
+
 	if err.Error() == r.refused {
 		return
 	}

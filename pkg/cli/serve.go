@@ -131,8 +131,10 @@ func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *ch
 
 	changes.watch(cfg, log)
 
+	outcome := newReloadOutcome()
+
 	server, err := api.New(cfg.HTTP, stores, log,
-		withMetrics(cfg.Extensions.Metrics, stores, audited, log), api.WithAudit(audited),
+		withMetrics(cfg.Extensions.Metrics, stores, audited, outcome, log), api.WithAudit(audited),
 		api.WithUploadLife(longestDelay(cfg.Storage)))
 	if err != nil {
 		return err
@@ -147,6 +149,7 @@ func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *ch
 
 	stopReloads := startReloads(ctx, &reloader{
 		changes: changes, cfg: cfg, log: opened, audit: audited, server: server, stores: stores,
+		outcome: outcome,
 	})
 	defer stopReloads()
 

@@ -13,14 +13,18 @@ import (
 )
 
 // withMetrics has requests counted, if the configuration asks for it.
-func withMetrics(cfg *config.Metrics, stores *storage.Stores, audited *audit.Log, log zerolog.Logger) api.Option {
+func withMetrics(
+	cfg *config.Metrics, stores *storage.Stores, audited *audit.Log, outcome *reloadOutcome, log zerolog.Logger,
+) api.Option {
 	if cfg == nil || !cfg.On() {
 		return func(*api.Server) {}
 	}
 
 	built := currentBuild()
 
-	shown := metrics.Options{Version: built.version, Commit: built.commit, Stores: stores.Stats, Log: log}
+	shown := metrics.Options{
+		Version: built.version, Commit: built.commit, Stores: stores.Stats, Reload: outcome.last, Log: log,
+	}
 
 	if audited != nil {
 		shown.Audit = audited.Failures

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,7 +26,8 @@ type Options struct {
 	Version string
 	Commit  string
 	Stores  func() []storage.StoreStats
-	Audit   func() int64 // lines that could not be written; nil = there is no audit log
+	Audit   func() int64                           // lines that could not be written; nil = there is no audit log
+	Reload  func() (refused bool, taken time.Time) // the last reload, and when one was taken in last; nil = not shown
 	Log     zerolog.Logger
 }
 
@@ -78,6 +80,10 @@ func New(opts Options) *Metrics {
 		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "zot_audit_failures_total", Help: "Lines of the audit log that could not be written.",
 		}, func() float64 { return float64(opts.Audit()) }))
+	}
+
+	if opts.Reload != nil {
+		registry.MustRegister(reloadFigures(opts.Reload)...)
 	}
 
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "zot_info", Help: "1; the labels say what runs."},
