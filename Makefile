@@ -124,7 +124,7 @@ clients: build $(STRICT) client-tools ## docker, podman, buildah, skopeo, oras, 
 CRASH := -tags crash -count=1 -timeout=120m ./test/crash
 
 .PHONY: crash
-crash: build $(STRICT) ## kill -9, power cuts, a full disk, and damage to the cache, on the real binary
+crash: build $(STRICT) ## kill -9, power cuts, a full disk, one that fails, and damage to the cache, on the real binary
 	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
 	@$(SUITE) crash test/gotest.sh $(CRASH)
 
@@ -138,9 +138,9 @@ power: build ## of "make crash" what cuts the power
 	@$(SUITE) power $(GO) test -v $(CRASH) -run 'TestPower'
 
 .PHONY: full
-full: build ## of "make crash" what takes all room, or all open files
+full: build ## of "make crash" what takes all room or all open files, or has the disk fail
 	@test/need.sh mkfs.ext4=e2fsprogs mount=mount
-	@$(SUITE) full $(GO) test -v $(CRASH) -run 'TestDiskFull|TestNo'
+	@$(SUITE) full $(GO) test -v $(CRASH) -run 'TestDisk|TestNo'
 
 .PHONY: soak
 soak: build $(TOOLS)/versitygw-$(VERSITYGW_VERSION) ## everything at once, on a disk and in a bucket; SOAK=1h each
