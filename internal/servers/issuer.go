@@ -28,12 +28,13 @@ const (
 type Issuer struct {
 	URL string
 
-	Claims   map[string]any             // of who logs in next
-	UserInfo map[string]any             // nil = there is no such endpoint
-	Forge    func(claims jwt.MapClaims) // changes identity tokens; nil = they are right
-	Lapse    bool                       // codes expire at once
-	Key      *rsa.PrivateKey            // signs
-	Down     bool                       // all is answered with 500
+	Claims   map[string]any              // of who logs in next
+	UserInfo map[string]any              // nil = there is no such endpoint
+	Forge    func(claims jwt.MapClaims)  // changes identity tokens; nil = they are right
+	Lapse    bool                        // codes expire at once
+	Key      *rsa.PrivateKey             // signs
+	Down     bool                        // all is answered with 500
+	Instead  map[string]http.HandlerFunc // answers what is asked at a path
 	tb       testing.TB
 	mu       sync.Mutex // guards codes
 	codes    map[string]url.Values
@@ -57,6 +58,12 @@ func StartIssuer(tb testing.TB) *Issuer {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if i.Down {
 			w.WriteHeader(http.StatusInternalServerError)
+
+			return
+		}
+
+		if instead := i.Instead[r.URL.Path]; instead != nil {
+			instead(w, r)
 
 			return
 		}

@@ -61,7 +61,9 @@ func newProvider(cfg config.Provider, back string) (*provider, error) {
 		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: providerTimeout, IdleConnTimeout: time.Minute,
 	}
 
-	return &provider{cfg: cfg, back: back, client: &http.Client{Transport: transport, Timeout: providerTimeout}}, nil
+	client := &http.Client{Transport: boundedAnswers{transport}, Timeout: providerTimeout}
+
+	return &provider{cfg: cfg, back: back, client: client}, nil
 }
 
 // discover returns what the provider says of itself.
