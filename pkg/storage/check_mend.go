@@ -24,7 +24,7 @@ const mendPasses = 4
 
 // mendLog mends a log, reports what it has mended, and returns what is left.
 func (c *check) mendLog(ctx context.Context, name RepoName, faults []Fault) ([]Fault, error) {
-	asked := faults
+	asked := slices.Clone(faults)
 	remedies := map[string]string{}
 
 	for range mendPasses {
@@ -43,6 +43,12 @@ func (c *check) mendLog(ctx context.Context, name RepoName, faults []Fault) ([]F
 
 		if !slices.ContainsFunc(faults, Fault.isMendable) {
 			break
+		}
+
+		for _, fault := range faults { // of a journal that has become history
+			if !slices.ContainsFunc(asked, fault.isSame) {
+				asked = append(asked, fault)
+			}
 		}
 	}
 

@@ -135,10 +135,21 @@ func (l *repoLog) inspectFile(name string, j *journal, end place, last bool, fou
 		return place{}, err
 	}
 
+	var reached uint64
+
 	for _, batch := range j.batches {
-		if _, err := batch.decode(); err != nil {
+		records, err := batch.decode()
+		if err != nil {
 			return place{}, fmt.Errorf("batch before offset %d: %w", batch.end, err)
 		}
+
+		for _, record := range records {
+			reached = record.Seq
+		}
+	}
+
+	if file, ok := parseHistoryName(name); ok && reached < file.last { // cut while it was in use
+		return place{}, fmt.Errorf("%w: the records end with %d", storage.ErrDamaged, reached)
 	}
 
 	if last && bad == torn && end == (place{}) {
