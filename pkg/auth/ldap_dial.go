@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
 	"zotregistry.io/zot/pkg/api/config"
@@ -16,6 +18,12 @@ import (
 
 // ldapTimeout bounds how long it takes to connect, and then each answer.
 const ldapTimeout = 5 * time.Second
+
+// maxLDAPMessage bounds a message of the directory, in bytes: a user with 10,000 groups fits. The
+// library makes room for as much as the head of a message says, up to 2 GiB, before it is there.
+const maxLDAPMessage = 4 << 20
+
+var boundLDAP = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxLDAPMessage })
 
 // Ports of RFC 4516 and of LDAP over TLS.
 const (
@@ -68,6 +76,8 @@ func readBind(path string) (login, error) {
 
 // dial connects, by TLS unless the configuration says that it may be insecure.
 func (d ldapDialer) dial(ctx context.Context) (*ldap.Conn, error) {
+	boundLDAP()
+
 	ctx, cancel := context.WithTimeout(ctx, ldapTimeout)
 	defer cancel()
 
