@@ -92,6 +92,10 @@ func (w *walk) read(prefix string) ([]entry, error) {
 	}
 
 	names, err := dir.ReadDir(-1)
+	if gone(err) { // it was removed since it was opened
+		err = nil
+	}
+
 	if err := errors.Join(err, dir.Close()); err != nil {
 		return nil, err
 	}
