@@ -20,7 +20,7 @@ import (
 const ldapTimeout = 5 * time.Second
 
 // maxLDAPMessage bounds a message of the directory, in bytes: a user with 10,000 groups fits. The
-// library makes room for as much as the head of a message says, up to 2 GiB, before it is there.
+// library would read one of up to 2 GiB into memory.
 const maxLDAPMessage = 4 << 20
 
 var boundLDAP = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxLDAPMessage })

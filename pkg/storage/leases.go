@@ -35,11 +35,9 @@ func newLeases(now func() time.Time) *leases {
 	return &leases{now: now, held: map[string]*lease{}, ending: list.New()}
 }
 
-// hold leases a key. Whoever looks at what is there has to do so afterwards: if GC is
-// deleting it at this moment, hold waits for the end of that, which is one rename.
-func (l *leases) hold(key string) { l.pin(key).end(nil) }
-
-// pin leases keys until the pins are ended.
+// pin leases keys until the pins are ended. Whoever looks at what is there has to do so
+// afterwards: if GC is deleting it at this moment, pin waits for the end of that, which is one
+// rename.
 func (l *leases) pin(keys ...string) *pins {
 	for _, key := range keys {
 		for doomed := l.tryPin(key); doomed != nil; doomed = l.tryPin(key) {

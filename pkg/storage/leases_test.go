@@ -107,6 +107,9 @@ func TestLeasesEnd(t *testing.T) {
 	want(0, 0)
 }
 
+// hold is an answer that a key is there.
+func (l *leases) hold(key string) { l.pin(key).end(nil) }
+
 func become(how after) func(int) after { return func(int) after { return how } }
 
 // TestDoomed has many lease one key while another deletes it again and again. Nobody who

@@ -53,8 +53,7 @@ func TestDeepManifests(t *testing.T) {
 		for _, piece := range []string{"[", `{"a":`, `{},`, `"",`, `9`, "\xff"} {
 			parallel(16, func(int) {
 				head := `{"schemaVersion":2,"layers":[`
-				request := io.MultiReader(strings.NewReader(fmt.Sprintf("PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
-					size, head)), much(piece, int64(size-len(head))))
+				request := io.MultiReader(strings.NewReader(put(size)+head), much(piece, int64(size-len(head))))
 
 				if status := exchange(v.dial(), request); status != http.StatusBadRequest {
 					t.Errorf("%q: status %d", piece, status)
