@@ -95,7 +95,8 @@ func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.
 		return fmt.Errorf("storage.rootDirectory: nothing is kept there: %w", err)
 	}
 
-	log := zerolog.New(zerolog.ConsoleWriter{Out: o.streams.Err, NoColor: true}).Level(zerolog.WarnLevel)
+	console := zerolog.ConsoleWriter{Out: o.streams.Err, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}
+	log := zerolog.New(console).Level(zerolog.WarnLevel)
 
 	stores, err := openStores(ctx, quietly(cfg), storeMode{passive: o.passive, keepNames: true}, log)
 	if err != nil {

@@ -89,8 +89,8 @@ func TestAdoptionDoesNotGuessSizes(t *testing.T) {
 	l.write(layer, "their")
 
 	fault := storagetest.NewFault(l.memory.Driver())
-	l.openOn(fault)
 	fault.FailAt(1, storagetest.NotDone, func(name string) bool { return name == "stat "+layer })
+	l.openOn(fault) // what runs in the background may be the first to look
 
 	_, _, err := l.store.ListTags(t.Context(), "a", "", -1)
 	t.Log("while it cannot be looked at:", err)
