@@ -78,6 +78,10 @@ func logLevel(r *request, status int) zerolog.Level {
 	return zerolog.InfoLevel
 }
 
+// requestIDHeader has the name of a request, where it comes from a proxy, and where it is answered
+// with an error or changes something.
+const requestIDHeader = "X-Request-Id"
+
 // requestIDs gives each request a name: that of the proxy before us, or one that is
 // unique over all processes.
 type requestIDs struct {
@@ -91,7 +95,7 @@ func newRequestIDs() *requestIDs { return &requestIDs{process: rand.Text()[:8]} 
 const maxRequestID = 64
 
 func (ids *requestIDs) of(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxRequestID && plainText(id) {
+	if id := r.Header.Get(requestIDHeader); id != "" && len(id) <= maxRequestID && plainText(id) {
 		return id
 	}
 

@@ -175,6 +175,7 @@ type errorEntry struct {
 func writeError(w *response, r *request, err error) {
 	p := problemOf(err)
 	r.code = p.code
+	w.set(requestIDHeader, r.id)
 
 	switch {
 	case p.status == http.StatusServiceUnavailable, errors.Is(err, storage.ErrUploadBusy):

@@ -182,10 +182,17 @@ func TestAccessLog(t *testing.T) {
 		equal(t, strings.Count(c.log.String(), "\n"), 1, "lines")
 	})
 
+	t.Run("an error tells its request's id, a read has none to tell", func(t *testing.T) {
+		c := dial(t)
+		dgst := c.blob("a", "some")
+		equal(t, c.get("/v2/a/tags/list?n=-1", "X-Request-Id: from.proxy-1").Header.Get("X-Request-Id"), "from.proxy-1", "an error")
+		equal(t, c.get("/v2/a/blobs/"+dgst.String()).expect(t, 200).Header.Get("X-Request-Id"), "", "a read")
+	})
+
 	t.Run("a request id that could harm is replaced", func(t *testing.T) {
 		c := dial(t)
 		for _, id := range []string{`"a"`, "a b", strings.Repeat("x", maxRequestID+1)} {
-			if got := c.get("/v2/", "X-Request-Id: "+id).Header.Get("X-Request-Id"); got == id || got == "" {
+			if got := c.get("/v2/a/tags/list", "X-Request-Id: "+id).expect(t, 404).Header.Get("X-Request-Id"); got == id || got == "" {
 				t.Errorf("got %q", got)
 			}
 		}

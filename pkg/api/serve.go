@@ -24,7 +24,7 @@ type request struct {
 	user  auth.User
 	doors *doors         // the same for all of the request
 	may   access.Actions // what the user may do in repo
-	id    string         // in the log and in X-Request-Id
+	id    string         // in the log, and in requestIDHeader
 	start time.Time
 	code  string // of the error that it was answered with
 
@@ -79,7 +79,9 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 		defer b.finish()
 	}
 
-	w.set("X-Request-Id", r.id)
+	if hr.Method != http.MethodGet && hr.Method != http.MethodHead { // who reads asks after errors only
+		w.set(requestIDHeader, r.id)
+	}
 
 	if s.metrics != nil {
 		s.metrics.Begin()

@@ -21,6 +21,11 @@ func (s *Store) statBlob(ctx context.Context, repo RepoName, dgst digest.Digest)
 	var info Info
 
 	err := s.repos.with(ctx, repo, s.repos.recent(), func(r *repository) error {
+		var seen bool
+		if info, seen = r.glanced(dgst); seen {
+			return nil
+		}
+
 		return s.leased(ctx, r, dgst, func() (err error) {
 			info, err = s.glance(ctx, r, dgst)
 			if errors.Is(err, ErrDamaged) {

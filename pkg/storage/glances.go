@@ -37,7 +37,8 @@ const glancesMost = 4096 // then all are forgotten
 // has written there is to be served soon.
 const indexFor = 10 * time.Millisecond
 
-// glanced returns what was seen of bytes, if that still counts.
+// glanced returns what was seen of bytes, if that still counts: the state holds them, so that
+// they need no lease.
 func (r *repository) glanced(dgst digest.Digest) (Info, bool) {
 	if r.store.opts.LookAfter == 0 {
 		return Info{}, false

@@ -233,10 +233,6 @@ func (s *Store) leased(ctx context.Context, r *repository, dgst digest.Digest, l
 		return s.renewed(ctx, r, dgst, look)
 	}
 
-	if _, ok := r.glanced(dgst); ok {
-		return look()
-	}
-
 	if !r.isCommitting() && r.visible.Load().holds(dgst) { // in this order
 		return look()
 	}

@@ -281,7 +281,7 @@ func (s *Store) hasManifest(ctx context.Context, r *repository, record *Manifest
 			return "", false
 		}
 
-		there, err := s.readManifest(ctx, r, had)
+		there, err := s.readKept(ctx, r, had.Digest)
 		if err != nil || !bytes.Equal(there, body) {
 			return "", false
 		}

@@ -14,11 +14,10 @@ func (s *Store) StatManifest(ctx context.Context, repo RepoName, ref Reference) 
 	var found Descriptor
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		return s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) error {
+		return s.withManifest(ctx, r, ref, func(record *ManifestRecord) error {
 			found = record.descriptor()
-			_, err := s.glance(ctx, r, record.Digest)
 
-			return manifestError(ref, err)
+			return nil
 		})
 	})
 
@@ -30,11 +29,11 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	var found Manifest
 
 	err := s.withReferenced(ctx, repo, ref, func(r *repository) error {
-		err := s.leasedManifest(ctx, r, ref, func(record *ManifestRecord) (err error) {
+		err := s.withManifest(ctx, r, ref, func(record *ManifestRecord) (err error) {
 			found.Descriptor = record.descriptor()
-			found.Body, err = s.readManifest(ctx, r, record)
+			found.Body, err = s.readKept(ctx, r, record.Digest)
 
-			return manifestError(ref, err)
+			return err
 		})
 		if err == nil {
 			s.pulls.note(r, found.Digest)
@@ -46,22 +45,33 @@ func (s *Store) GetManifest(ctx context.Context, repo RepoName, ref Reference) (
 	return found, err
 }
 
-// leasedManifest calls look with the manifest that ref names, leased. It is looked for again
-// behind the lease: GC may have been removing it.
-func (s *Store) leasedManifest(ctx context.Context, r *repository, ref Reference, look func(*ManifestRecord) error) error {
+// withManifest calls use with the manifest that ref names, once its bytes were seen: a look at
+// the file costs little, and tells what has happened to it, though use reads memory. The
+// manifest is looked for again behind the lease: GC may have been removing it.
+func (s *Store) withManifest(ctx context.Context, r *repository, ref Reference, use func(*ManifestRecord) error) error {
 	named, err := r.visible.Load().resolve(ref)
 	if err != nil {
 		return err
 	}
 
-	return s.leased(ctx, r, named.Digest, func() error {
+	if _, seen := r.glanced(named.Digest); seen {
+		return manifestError(ref, use(named))
+	}
+
+	err = s.leased(ctx, r, named.Digest, func() error {
 		record, err := r.visible.Load().resolve(Reference{Digest: named.Digest})
 		if err != nil {
 			return err
 		}
 
-		return look(record)
+		if _, err := s.glance(ctx, r, record.Digest); err != nil {
+			return err
+		}
+
+		return use(record)
 	})
+
+	return manifestError(ref, err)
 }
 
 // withReferenced calls use with the repository as ref asks for: what a tag points to may
@@ -82,18 +92,6 @@ func manifestError(ref Reference, err error) error {
 	}
 
 	return err
-}
-
-// readManifest reads a manifest, from memory if it is there. A look at the file costs little,
-// and tells what has happened to it.
-func (s *Store) readManifest(ctx context.Context, r *repository, record *ManifestRecord) ([]byte, error) {
-	if !s.remote {
-		if _, err := s.glance(ctx, r, record.Digest); err != nil {
-			return nil, err
-		}
-	}
-
-	return s.readKept(ctx, r, record.Digest)
 }
 
 func (m *ManifestRecord) descriptor() Descriptor {

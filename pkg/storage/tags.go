@@ -121,7 +121,13 @@ func (s *state) referrersOf(query ReferrerQuery) iter.Seq[*ManifestRecord] {
 func (s *Store) describe(ctx context.Context, r *repository, record *ManifestRecord) (Descriptor, error) {
 	descriptor := record.descriptor()
 
-	body, err := s.readManifest(ctx, r, record)
+	_, err := s.glance(ctx, r, record.Digest)
+
+	var body []byte
+	if err == nil {
+		body, err = s.readKept(ctx, r, record.Digest)
+	}
+
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrBlobUnknown) {
 		return descriptor, nil
 	}

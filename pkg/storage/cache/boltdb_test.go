@@ -11,10 +11,15 @@ import (
 	"zotregistry.io/zot/pkg/storage/storagetest"
 )
 
-// A writer that is about to take a lock of bbolt in the moment in which a reader
-// faults with that lock held is stuck for ever, and known to be: see release.
+// Who waits for a lock of bbolt's in the moment in which a reader faults that holds it is stuck
+// for ever, and known to be: see release. These are where its locks are taken.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.etcd.io/bbolt.(*Tx).writeMeta"))
+	var stuck []goleak.Option
+	for _, name := range []string{"(*DB).beginTx", "(*DB).removeTx", "(*DB).beginRWTx", "(*DB).mmap", "(*Tx).writeMeta"} {
+		stuck = append(stuck, goleak.IgnoreAnyFunction("go.etcd.io/bbolt."+name))
+	}
+
+	goleak.VerifyTestMain(m, stuck...)
 }
 
 func options(tb testing.TB) cache.BoltOptions {
