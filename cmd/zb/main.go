@@ -16,13 +16,13 @@ import (
 const heapFloor = 64 << 20
 
 func main() {
-	if err := zb(); err != nil {
+	if err := measure(); err != nil {
 		fmt.Fprintln(os.Stderr, "zb:", err)
 		os.Exit(1)
 	}
 }
 
-func zb() error {
+func measure() error {
 	defer runtime.KeepAlive(make([]byte, heapFloor))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
