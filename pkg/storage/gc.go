@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -62,6 +63,22 @@ func (c *Collected) add(other Collected) {
 	c.Bytes += other.Bytes
 	c.Uploads += other.Uploads
 	c.Emptied += other.Emptied
+}
+
+// What goes in one commit of GC, of tags, manifests or blobs of a repository. Clients that change
+// something in it wait meanwhile: 20 microseconds for each, in memory. In a bucket they wait for
+// the requests that append the record, as many for few as for many.
+const (
+	maxOpsHere = 100
+	maxOps     = 500
+)
+
+func (s *Store) maxOps() int {
+	if s.remote {
+		return maxOps
+	}
+
+	return maxOpsHere
 }
 
 // gcUser is who has done what GC commits. No user has a space in the name.
@@ -300,29 +317,30 @@ func (s *Store) forgetOld(r *repository, done *Collected) error {
 		return true
 	})
 
-	if len(old) == 0 {
-		return nil
-	}
+	for batch := range slices.Chunk(old, s.maxOps()) {
+		forgotten := 0
 
-	forgotten := 0
-	err := r.commit(gcUser, func(pending *state) ([]Op, error) {
-		var ops []Op
+		err := r.commit(gcUser, func(pending *state) ([]Op, error) {
+			var ops []Op
 
-		for _, dgst := range old {
-			if b, _ := pending.burials.Get(dgst); isOld(b) {
-				ops = append(ops, Op{Kind: OpForget, Digest: dgst})
+			for _, dgst := range batch {
+				if b, _ := pending.burials.Get(dgst); isOld(b) {
+					ops = append(ops, Op{Kind: OpForget, Digest: dgst})
+				}
 			}
+
+			forgotten = len(ops)
+
+			return ops, nil
+		})
+		if err != nil {
+			return err
 		}
 
-		forgotten = len(ops)
-
-		return ops, nil
-	})
-	if err == nil {
 		done.Forgotten += forgotten
 	}
 
-	return err
+	return nil
 }
 
 // holds says whether something in the state holds dgst, so that GC leaves it alone.

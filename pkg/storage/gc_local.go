@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,7 +236,13 @@ func (s *Store) remove(ctx context.Context, key string) (finish func() error, er
 // forgetHidden forgets that blobs were deleted, of which nothing is there any more. That
 // they are gone is on disk before the record that says so.
 func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[digest.Digest]bool) error {
-	gone := map[digest.Digest]time.Time{} // and when they were deleted
+	type deleted struct {
+		digest.Digest
+
+		at time.Time
+	}
+
+	var gone []deleted
 
 	st := r.visible.Load()
 	for _, dgst := range st.hidden.Keys() {
@@ -245,7 +252,8 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 		}
 
 		if err != nil && !there[dgst] {
-			gone[dgst], _ = st.hidden.Get(dgst)
+			at, _ := st.hidden.Get(dgst)
+			gone = append(gone, deleted{dgst, at})
 		}
 	}
 
@@ -257,17 +265,24 @@ func (s *Store) forgetHidden(ctx context.Context, r *repository, there map[diges
 		return err
 	}
 
-	return r.commit(gcUser, func(pending *state) ([]Op, error) {
-		var ops []Op
+	for batch := range slices.Chunk(gone, maxOpsHere) {
+		err := r.commit(gcUser, func(pending *state) ([]Op, error) {
+			var ops []Op
 
-		for dgst, deleted := range gone {
-			if at, hidden := pending.hidden.Get(dgst); hidden && at.Equal(deleted) { // it may have come, and gone, again
-				ops = append(ops, Op{Kind: OpShowBlob, Digest: dgst})
+			for _, blob := range batch {
+				if at, hidden := pending.hidden.Get(blob.Digest); hidden && at.Equal(blob.at) { // it may have come, and gone, again
+					ops = append(ops, Op{Kind: OpShowBlob, Digest: blob.Digest})
+				}
 			}
-		}
 
-		return ops, nil
-	})
+			return ops, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+
+	return nil
 }
 
 // dropMarks forgets that blobs were damaged that nothing needs any more, and of which nothing

@@ -25,9 +25,6 @@ import (
 // When a repository's old marks, and memberships of a repository that does not exist, go.
 const oldMark = 24 * time.Hour
 
-// maxOps is how many digests one record condemns or sweeps: it goes through the head.
-const maxOps = 500
-
 // maxCandidates is how many memberships are decided on together, by repositories.
 const maxCandidates = 10_000
 

@@ -8,10 +8,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// retainAtOnce is how many tags or manifests go in one commit. Clients that ask for one of
-// these manifests wait for it; in a bucket the record goes through the head.
-const retainAtOnce = 500
-
 // judgeOf prepares to decide on a repository as things are now.
 func (s *Store) judgeOf(ctx context.Context, r *repository) (*judge, error) {
 	gc := s.gc()
@@ -63,7 +59,7 @@ func (s *Store) retain(ctx context.Context, r *repository, done *Collected) erro
 // inBatches calls do with some of the verdicts of j at a time, until it fails, or until other
 // policies hold than j has judged by: the next run does what these say.
 func (s *Store) inBatches(ctx context.Context, j *judge, verdicts []Verdict, do func(batch []Verdict) error) error {
-	for batch := range slices.Chunk(verdicts, retainAtOnce) {
+	for batch := range slices.Chunk(verdicts, s.maxOps()) {
 		if err := ctx.Err(); err != nil || s.gc() != j.gc {
 			return err
 		}
