@@ -31,7 +31,8 @@ type Entry struct {
 	From       string    `json:"from,omitempty"`      // the repository that a blob is mounted from
 	Digest     string    `json:"digest,omitempty"`    // of what was pushed
 	Status     int       `json:"status"`
-	Code       string    `json:"code,omitempty"` // of the error
+	Code       string    `json:"code,omitempty"`  // of the error
+	Error      string    `json:"error,omitempty"` // of a command: what it was told
 }
 
 // Log is an audit log. Its methods may be called concurrently.

@@ -11,6 +11,7 @@ import (
 
 	"zotregistry.io/zot/pkg/admin"
 	"zotregistry.io/zot/pkg/api/config"
+	"zotregistry.io/zot/pkg/audit"
 	"zotregistry.io/zot/pkg/storage"
 	"zotregistry.io/zot/pkg/storage/local"
 )
@@ -66,7 +67,7 @@ func (o *onStores) do(ctx context.Context, use func(admin.Store) error) error {
 		return err
 	}
 
-	err = o.open(ctx, cfg.Storage, use)
+	err = o.open(ctx, cfg, use)
 
 	var locked *local.LockedError
 	if errors.As(err, &locked) { // it has started meanwhile, or is stopping
@@ -90,7 +91,8 @@ func ask(ctx context.Context, root string, use func(admin.Store) error) error {
 }
 
 // open calls use with stores of this process. They do nothing by themselves.
-func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.Store) error) (err error) {
+func (o *onStores) open(ctx context.Context, all *config.Config, use func(admin.Store) error) (err error) {
+	cfg := all.Storage
 	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver == nil && !o.fresh {
 		return fmt.Errorf("storage.rootDirectory: nothing is kept there: %w", err)
 	}
@@ -105,7 +107,15 @@ func (o *onStores) open(ctx context.Context, cfg config.Storage, use func(admin.
 
 	defer func() { err = errors.Join(err, stores.Close(context.WithoutCancel(ctx))) }()
 
-	return use(&keptStores{stores, cfg, log})
+	kept := &keptStores{stores, cfg, log}
+	if all.Log.Audit == "" {
+		return use(kept)
+	}
+
+	audited := &lateAudit{path: all.Log.Audit, log: log}
+	defer func() { err = errors.Join(err, audited.close()) }()
+
+	return use(&auditedStore{kept, audited.open})
 }
 
 // quietly returns a configuration of stores that collect only when they are asked to.
@@ -126,13 +136,13 @@ func quietly(cfg config.Storage) config.Storage {
 // that needs a directory, which may not be there: then they are one more replica. stop ends
 // it.
 func listenToCommands(
-	ctx context.Context, cfg config.Storage, stores *storage.Stores, log zerolog.Logger,
+	ctx context.Context, cfg config.Storage, stores *storage.Stores, audited *audit.Log, log zerolog.Logger,
 ) (stop func(context.Context) error, err error) {
 	if _, err := os.Stat(cfg.RootDirectory); err != nil && cfg.StorageDriver != nil {
 		return func(context.Context) error { return nil }, nil
 	}
 
-	server, err := admin.Listen(ctx, cfg.RootDirectory, &keptStores{stores, cfg, log}, log)
+	server, err := admin.Listen(ctx, cfg.RootDirectory, withAudit(&keptStores{stores, cfg, log}, audited), log)
 	if err != nil {
 		return nil, err
 	}

@@ -115,19 +115,19 @@ func run(ctx context.Context, cfg *config.Config, opened *openedLog, changes *ch
 
 	defer func() { err = errors.Join(err, closeStores(after, stores, log)) }()
 
-	stopCommands, err := listenToCommands(ctx, cfg.Storage, stores, log)
-	if err != nil {
-		return err
-	}
-
-	defer func() { err = errors.Join(err, stopCommands(after)) }()
-
 	audited, closeAudit, err := openAudit(cfg.Log.Audit, log)
 	if err != nil {
 		return err
 	}
 
 	defer func() { err = errors.Join(err, closeAudit()) }()
+
+	stopCommands, err := listenToCommands(ctx, cfg.Storage, stores, audited, log)
+	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, stopCommands(after)) }()
 
 	changes.watch(cfg, log)
 
