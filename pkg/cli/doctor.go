@@ -35,7 +35,7 @@ func doctor(ctx context.Context, out io.Writer, path string) error {
 	errs := []error{examine(ctx, out, "storage", cfg.Storage.Store)}
 
 	for _, prefix := range sortedNames(cfg.Storage.SubPaths) {
-		errs = append(errs, examine(ctx, out, "storage.subPaths["+prefix+"]", cfg.Storage.SubPaths[prefix].Store))
+		errs = append(errs, examine(ctx, out, storePath(prefix), cfg.Storage.SubPaths[prefix].Store))
 	}
 
 	return errors.Join(errs...)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"zotregistry.io/zot/pkg/api/config"
 	"zotregistry.io/zot/pkg/storage"
@@ -39,4 +40,48 @@ func (c *check) quotaFigure(at, key string, n int64) {
 	if n < 0 || n == 0 && c.set[at+"."+key] {
 		c.wrong(at+"."+key, fmt.Sprintf("is %d", n), "write 1 or more, or leave it out for no bound")
 	}
+}
+
+// strayQuotas checks that each quota is written for the store that has the repositories of its prefix.
+func (c *check) strayQuotas() {
+	c.strayQuotasOf("", c.cfg.Storage.Quota)
+
+	for _, prefix := range sortedNames(c.cfg.Storage.SubPaths) {
+		c.strayQuotasOf(prefix, c.cfg.Storage.SubPaths[prefix].Quota)
+	}
+}
+
+// strayQuotasOf checks those of the store of a sub-path, "" being the default one.
+func (c *check) strayQuotasOf(store string, quotas []config.Quota) {
+	for i, quota := range quotas {
+		root := "/" + quota.Prefix
+		home := c.storeOf(root + "/x")
+
+		if quota.Prefix == "" || home == store || c.storeOf(root) == store || strings.HasPrefix(store, root+"/") {
+			continue
+		}
+
+		c.wrong(fmt.Sprintf("%s.quota[%d].prefix", storePath(store), i),
+			fmt.Sprintf("%q covers no repository of this store: they are in that of %s", quota.Prefix, storePath(home)),
+			"write the quota there")
+	}
+}
+
+// storeOf returns the sub-path to which a repository ("/a/b") belongs, "" for none.
+func (c *check) storeOf(repo string) string {
+	for path := repo; ; {
+		path = path[:strings.LastIndexByte(path, '/')]
+		if _, ok := c.cfg.Storage.SubPaths[path]; ok || path == "" {
+			return path
+		}
+	}
+}
+
+// storePath is where the settings of a store are.
+func storePath(prefix string) string {
+	if prefix == "" {
+		return "storage"
+	}
+
+	return "storage.subPaths[" + prefix + "]"
 }

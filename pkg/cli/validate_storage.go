@@ -15,17 +15,17 @@ const minBuffers = 1 << 20
 
 // eachStore calls do with the path of each image store and its settings.
 func (c *check) eachStore(do func(path string, store *config.Store)) {
-	do("storage", &c.cfg.Storage.Store)
+	do(storePath(""), &c.cfg.Storage.Store)
 
 	for _, prefix := range sortedNames(c.cfg.Storage.SubPaths) {
 		sub := c.cfg.Storage.SubPaths[prefix]
-		do("storage.subPaths["+prefix+"]", &sub.Store)
+		do(storePath(prefix), &sub.Store)
 	}
 }
 
 func (c *check) storage() {
 	for _, prefix := range sortedNames(c.cfg.Storage.SubPaths) {
-		c.prefix("storage.subPaths["+prefix+"]", prefix)
+		c.prefix(storePath(prefix), prefix)
 	}
 
 	c.eachStore(c.store)
@@ -33,6 +33,7 @@ func (c *check) storage() {
 	c.eachStore(c.storageDriver)
 	c.eachStore(c.retention)
 	c.eachStore(c.quotas)
+	c.strayQuotas()
 
 	if c.cfg.Storage.Buffers == 0 {
 		c.wrong("storage.buffers", "is 0", "leave it out, or write a number of bytes, as 67108864")

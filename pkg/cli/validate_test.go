@@ -200,6 +200,14 @@ var rows = []struct{ section, path, text string }{
 		store(`"subPaths": {"/a": {"rootDirectory": "other", "quota": [{"bytes": 1}, {"repositories": 1}]}}`),
 		"storage.subPaths[/a].quota[1].prefix", "quota[0], too",
 	},
+	{
+		store(`"subPaths": {"/a": {"rootDirectory": "other", "quota": [{"prefix": "b", "bytes": 1}]}}`),
+		"storage.subPaths[/a].quota[0].prefix", "they are in that of storage",
+	},
+	{
+		store(`"quota": [{"prefix": "a/b", "bytes": 1}], "subPaths": {"/a": {"rootDirectory": "other"}}`),
+		"storage.quota[0].prefix", "they are in that of storage.subPaths[/a]",
+	},
 
 	// http
 	{`"http": {"port": "65536"}`, "http.port", "no port"},

@@ -50,7 +50,7 @@ func openStores(ctx context.Context, cfg config.Storage, mode storeMode, log zer
 			shared = newBuffers(settings)
 		}
 
-		if sub[prefix], err = open("storage.subPaths["+prefix+"]", settings, shared); err != nil {
+		if sub[prefix], err = open(storePath(prefix), settings, shared); err != nil {
 			return nil, err
 		}
 	}
