@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 )
 
 // minRSA is how long an RSA key must be, in bits: NIST SP 800-131A.
@@ -101,16 +100,4 @@ func algorithmsOf(key any) ([]string, error) {
 	}
 
 	return nil, errors.New("a key of a kind that signs no tokens")
-}
-
-// algorithms are those of all keys.
-func algorithms(keys []publicKey) []string {
-	var all []string
-	for _, key := range keys {
-		all = append(all, key.algorithms...)
-	}
-
-	slices.Sort(all)
-
-	return slices.Compact(all)
 }

@@ -2,43 +2,41 @@ package auth
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
 )
 
 const (
 	emailClaim  = "email"
 	groupsClaim = "groups"
 
-	// maxGroups bounds the groups of a user: they are kept with his session.
+	// maxGroups bounds the groups of a user, and maxGroup the name of one, in bytes: they are kept
+	// with his session.
 	maxGroups = 500
+	maxGroup  = 1 << 10
 )
 
 // userOf makes a user of claims: those of the identity token and, where that lacks one, of the
 // UserInfo endpoint.
 //
 // Errors: ErrLoginRefused, ErrUnavailable.
-func (p *provider) userOf(
-	ctx context.Context, found *oidc.Provider, identity *oidc.IDToken, tokens oauth2.TokenSource,
-) (User, error) {
-	var claims map[string]any
-	if err := identity.Claims(&claims); err != nil {
-		return User{}, fmt.Errorf("%w: identity token: %w", ErrLoginRefused, err)
-	}
-
+func (p *provider) userOf(claims members, askMore func() (members, error)) (User, error) {
 	nameClaim := cmp.Or(p.cfg.ClaimMapping.Username, emailClaim)
 	groupsClaim := cmp.Or(p.cfg.ClaimMapping.Groups, groupsClaim)
 	_, named := claims[nameClaim]
 	_, grouped := claims[groupsClaim]
 
-	if (!named || !grouped) && found.UserInfoEndpoint() != "" {
-		if err := addUserInfo(ctx, found, identity, tokens, claims); err != nil {
+	if !named || !grouped {
+		more, err := askMore()
+		if err != nil {
+			return User{}, err
+		}
+
+		if err := addUserInfo(claims, more); err != nil {
 			return User{}, err
 		}
 	}
@@ -55,21 +53,18 @@ func (p *provider) userOf(
 
 // addUserInfo adds the claims that the identity token does not have. They have to be of the
 // same user (OpenID Connect Core, 5.3.2).
-func addUserInfo(
-	ctx context.Context, found *oidc.Provider, identity *oidc.IDToken, tokens oauth2.TokenSource, claims map[string]any,
-) error {
-	info, err := found.UserInfo(ctx, tokens)
-	if err != nil {
-		return askError("UserInfo", err)
+func addUserInfo(claims, more members) error {
+	if len(more) == 0 {
+		return nil
 	}
 
-	if info.Subject != identity.Subject {
-		return fmt.Errorf("%w: UserInfo is of someone else", ErrLoginRefused)
-	}
-
-	var more map[string]any
-	if err := info.Claims(&more); err != nil {
+	var subject, other string
+	if err := errors.Join(claims.decode("sub", &subject), more.decode("sub", &other)); err != nil {
 		return fmt.Errorf("%w: UserInfo: %w", ErrLoginRefused, err)
+	}
+
+	if subject != other {
+		return fmt.Errorf("%w: UserInfo is of someone else", ErrLoginRefused)
 	}
 
 	for claim, value := range more {
@@ -82,44 +77,45 @@ func addUserInfo(
 }
 
 // nameOf takes no address of which the provider says that it may be someone else's.
-func nameOf(claims map[string]any, claim string) (string, error) {
-	name, ok := claims[claim].(string)
+func nameOf(claims members, claim string) (string, error) {
+	var name string
 
-	switch verified := claims["email_verified"]; {
-	case !ok || name == "":
+	switch err := claims.decode(claim, &name); {
+	case err != nil || name == "":
 		return "", fmt.Errorf("%w: there is no claim %q of a name", ErrLoginRefused, claim)
 	case len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return "", fmt.Errorf("%w: the claim %q is no name of a user", ErrLoginRefused, claim)
-	case claim == emailClaim && (verified == false || verified == "false"):
+	case claim == emailClaim && unverified(claims):
 		return "", fmt.Errorf("%w: the address was not verified", ErrLoginRefused)
 	}
 
 	return name, nil
 }
 
+// unverified says whether the provider says so: some write it as a string.
+func unverified(claims members) bool {
+	verified := true
+	text := ""
+
+	_ = claims.decode("email_verified", &verified) // or it is no boolean
+	_ = claims.decode("email_verified", &text)     // or no string
+
+	return !verified || text == "false"
+}
+
 // groupsOf takes a list, or one name. Without the claim there are none.
-func groupsOf(claims map[string]any, claim string) ([]string, error) {
-	var groups []string
-
-	switch value := claims[claim].(type) {
-	case nil:
-	case string:
-		groups = []string{value}
-	case []any:
-		for _, one := range value {
-			group, ok := one.(string)
-			if !ok {
-				return nil, fmt.Errorf("%w: the claim %q is no list of names", ErrLoginRefused, claim)
-			}
-
-			groups = append(groups, group)
-		}
-	default:
+func groupsOf(claims members, claim string) ([]string, error) {
+	groups, err := claims.names(claim)
+	if err != nil {
 		return nil, fmt.Errorf("%w: the claim %q is no list of names", ErrLoginRefused, claim)
 	}
 
 	if len(groups) > maxGroups {
 		return nil, fmt.Errorf("%w: the user is in more than %d groups", ErrLoginRefused, maxGroups)
+	}
+
+	if slices.ContainsFunc(groups, func(group string) bool { return len(group) > maxGroup }) {
+		return nil, fmt.Errorf("%w: a group has a name of more than %d bytes", ErrLoginRefused, maxGroup)
 	}
 
 	return groups, nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -186,12 +185,23 @@ func (p *provider) identify(ctx context.Context, code, issuer string, begun pend
 		return User{}, exchangeError(err)
 	}
 
-	identity, err := p.verify(ctx, found, tokens, begun)
+	keys, verifier, err := p.keysOf(ctx, found)
 	if err != nil {
 		return User{}, err
 	}
 
-	return p.userOf(ctx, found, identity, oauth2.StaticTokenSource(tokens))
+	identity, err := p.verify(ctx, keys, verifier, tokens, begun)
+	if err != nil {
+		return User{}, err
+	}
+
+	return p.userOf(identity, func() (members, error) {
+		if found.UserInfoEndpoint() == "" {
+			return members{}, nil
+		}
+
+		return p.userInfo(ctx, found.UserInfoEndpoint(), keys, tokens)
+	})
 }
 
 // exchangeError tells a code that the provider does not take from a provider that does not
@@ -211,47 +221,44 @@ func exchangeError(err error) error {
 		ErrUnavailable, refused.Response.StatusCode, refused.ErrorCode)
 }
 
-// verify checks the identity token (OpenID Connect Core, 3.1.3.7).
+// verify checks the identity token (OpenID Connect Core, 3.1.3.7), and returns what it says. Its head is
+// read before by us, who have a bound.
 func (p *provider) verify(
-	ctx context.Context, found *oidc.Provider, tokens *oauth2.Token, begun pending,
-) (*oidc.IDToken, error) {
+	ctx context.Context, keys *keySet, verifier *oidc.IDTokenVerifier, tokens *oauth2.Token, begun pending,
+) (members, error) {
 	raw, ok := tokens.Extra("id_token").(string)
 	if !ok {
 		return nil, fmt.Errorf("%w: the provider gives no identity token", ErrLoginRefused)
 	}
 
-	identity, err := found.VerifierContext(ctx, &oidc.Config{ClientID: p.cfg.ClientID}).Verify(ctx, raw)
+	if _, err := parseToken(raw); err != nil {
+		return nil, fmt.Errorf("%w: identity token: %w", ErrLoginRefused, err)
+	}
+
+	identity, err := verifier.Verify(ctx, raw)
 	if err != nil {
-		return nil, askError("identity token", err)
+		return nil, keys.tokenError("identity token", err)
 	}
 
-	var party struct {
-		Authorized string `json:"azp"`
+	claims, err := claimsOf(identity)
+	if err != nil {
+		return nil, fmt.Errorf("%w: identity token: %w", ErrLoginRefused, err)
 	}
 
-	if err := identity.Claims(&party); err != nil {
+	var party string
+	if err := claims.decode("azp", &party); err != nil {
 		return nil, fmt.Errorf("%w: identity token: %w", ErrLoginRefused, err)
 	}
 
 	switch {
 	case subtle.ConstantTimeCompare([]byte(identity.Nonce), []byte(begun.Nonce)) != 1:
 		return nil, fmt.Errorf("%w: the identity token was made for another login", ErrLoginRefused)
-	case party.Authorized != "" && party.Authorized != p.cfg.ClientID,
-		party.Authorized == "" && len(identity.Audience) > 1:
+	case party != "" && party != p.cfg.ClientID,
+		party == "" && len(identity.Audience) > 1:
 		return nil, fmt.Errorf("%w: the identity token was made for someone else", ErrLoginRefused)
 	case identity.AccessTokenHash != "" && identity.VerifyAccessToken(tokens.AccessToken) != nil:
 		return nil, fmt.Errorf("%w: the access token is of another login", ErrLoginRefused)
 	}
 
-	return identity, nil
-}
-
-// askError tells what is not right from a provider that could not be asked.
-func askError(what string, err error) error {
-	var network *url.Error
-	if errors.As(err, &network) {
-		return fmt.Errorf("%w: OpenID provider: %s: %w", ErrUnavailable, what, err)
-	}
-
-	return fmt.Errorf("%w: %s: %w", ErrLoginRefused, what, err)
+	return claims, nil
 }
