@@ -46,6 +46,9 @@ func (l load) run(ctx context.Context, op operation, rec *recorder) error {
 
 	for worker := range l.workers {
 		group.Go(func() error {
+			patience := &patience{timeout: l.timeout}
+			defer patience.end()
+
 			for {
 				n := int(next.Add(1)) - 1
 				if l.over(n, time.Since(start)) {
@@ -57,7 +60,7 @@ func (l load) run(ctx context.Context, op operation, rec *recorder) error {
 					return err
 				}
 
-				if err := l.one(ctx, do, start, n, rec); err != nil {
+				if err := l.one(ctx, do, start, n, patience, rec); err != nil {
 					return err
 				}
 			}
@@ -72,7 +75,7 @@ func (l load) run(ctx context.Context, op operation, rec *recorder) error {
 
 // one calls do when its time has come. Its latency counts from when it was planned to begin:
 // while the registry stalls others arrive, and wait, as they would in truth.
-func (l load) one(ctx context.Context, do timed, start time.Time, n int, rec *recorder) error {
+func (l load) one(ctx context.Context, do timed, start time.Time, n int, patience *patience, rec *recorder) error {
 	var s sample
 
 	if l.rate > 0 {
@@ -91,7 +94,7 @@ func (l load) one(ctx context.Context, do timed, start time.Time, n int, rec *re
 		s.planned = s.begun
 	}
 
-	s.bytes, s.err = l.within(ctx, do)
+	s.bytes, s.err = do(patience.of(ctx, s.begun))
 	s.ended = time.Now()
 
 	if s.err != nil && ctx.Err() != nil {
@@ -101,17 +104,6 @@ func (l load) one(ctx context.Context, do timed, start time.Time, n int, rec *re
 	rec.add(s)
 
 	return nil
-}
-
-func (l load) within(ctx context.Context, do timed) (int64, error) {
-	if l.timeout > 0 {
-		var cancel context.CancelFunc
-
-		ctx, cancel = context.WithTimeout(ctx, l.timeout)
-		defer cancel()
-	}
-
-	return do(ctx)
 }
 
 // waitUntil returns at that time, and says whether it was still to come.

@@ -37,7 +37,7 @@ func openLog(cfg config.Log, stdout io.Writer) (*openedLog, error) {
 		return nil, err
 	}
 
-	l.Logger = zerolog.New(printable.Writer{Writer: l.lines}).Sample(l).With().Timestamp().Logger()
+	l.Logger = zerolog.New(printable.Writer{Writer: l.lines}).Sample(l).Hook(&logClock{})
 
 	return l, nil
 }
