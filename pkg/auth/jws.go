@@ -94,7 +94,7 @@ func parseMembers(data []byte) (members, error) {
 
 		name, _ := token.(string)
 		if _, twice := all[name]; twice {
-			return nil, fmt.Errorf("%.64q is there twice", name)
+			return nil, fmt.Errorf("%+.64q is there twice", name)
 		}
 
 		var value json.RawMessage

@@ -79,7 +79,7 @@ func claimsOf(identity *oidc.IDToken) (members, error) {
 	for name := range claims {
 		if !slices.Contains(registered, name) &&
 			slices.ContainsFunc(registered, func(known string) bool { return strings.EqualFold(name, known) }) {
-			return nil, fmt.Errorf("%q is written in another way", name)
+			return nil, fmt.Errorf("%+.64q is written in another way", name)
 		}
 	}
 
