@@ -62,7 +62,7 @@ func New(opts Options, addrs ...string) (*Fleet, error) {
 			clients: f.clients,
 			rng:     rand.New(rand.NewPCG(opts.Seed, uint64(n))),
 			stock:   stock,
-			model:   newModel(),
+			model:   newModel(stock.children),
 			done:    map[string]int{},
 		})
 	}

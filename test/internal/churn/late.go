@@ -42,7 +42,11 @@ func (w *worker) pushLate(ctx context.Context) error {
 	}
 
 	if len(w.deleted) > 0 && w.rng.IntN(4) > 0 {
-		return w.ask(ctx, w.stock.index[w.deleted[w.rng.IntN(len(w.deleted))]])
+		return w.ask(ctx, w.stock.byDigest[w.deleted[w.rng.IntN(len(w.deleted))]])
+	}
+
+	if w.rng.IntN(2) == 0 {
+		return w.ask(ctx, w.stock.indexes[w.pickIndex()])
 	}
 
 	return w.ask(ctx, w.stock.images[w.pick()])
@@ -64,16 +68,33 @@ func (w *worker) ask(ctx context.Context, img *wire.Image) error {
 		}
 	}
 
+	for _, child := range w.stock.children[img.Digest] {
+		there, err := w.finds(ctx, child)
+		if err != nil {
+			return err
+		}
+
+		if !there {
+			return errNothing
+		}
+	}
+
 	wait := time.Duration(w.rng.Float64() * float64(w.opts.Lease))
 	w.promised = append(w.promised, &promised{img, asked, wait})
 
 	return nil
 }
 
-// keep pushes the manifest, unless this client has deleted a blob of it since.
+// keep pushes the manifest, unless this client has deleted since what it names.
 func (w *worker) keep(ctx context.Context, p *promised) error {
 	for _, blob := range p.img.Blobs {
 		if w.model.gone[digest.FromBytes(blob)] {
+			return errNothing
+		}
+	}
+
+	for _, child := range w.stock.children[p.img.Digest] {
+		if !w.model.manifests[child] {
 			return errNothing
 		}
 	}

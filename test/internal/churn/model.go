@@ -10,15 +10,19 @@ import (
 // model is what one client's tags and manifests should be: what was acknowledged to it.
 type model struct {
 	tags      map[string]digest.Digest
-	manifests map[digest.Digest]bool      // true: it is there; false: it was deleted
-	gone      map[digest.Digest]bool      // blobs that were deleted
-	loose     map[digest.Digest]time.Time // manifests that are there and have lost their last tag: not before when
+	manifests map[digest.Digest]bool // true: it is there; false: it was deleted
+	gone      map[digest.Digest]bool // blobs that were deleted
+	children  map[digest.Digest][]digest.Digest
+
+	// loose is the manifests that are there and have no tag: not before when they were pushed, or
+	// a tag or an index has let go of them, whichever was last.
+	loose map[digest.Digest]time.Time
 }
 
-func newModel() *model {
+func newModel(children map[digest.Digest][]digest.Digest) *model {
 	return &model{
 		tags: map[string]digest.Digest{}, manifests: map[digest.Digest]bool{},
-		gone: map[digest.Digest]bool{}, loose: map[digest.Digest]time.Time{},
+		gone: map[digest.Digest]bool{}, loose: map[digest.Digest]time.Time{}, children: children,
 	}
 }
 
@@ -38,6 +42,8 @@ func (m *model) apply(c change) {
 
 		if c.tag != "" {
 			m.point(c)
+		} else {
+			m.letGo(c.digest, c.sent)
 		}
 	case c.tag != "":
 		old := m.tags[c.tag]
@@ -52,6 +58,10 @@ func (m *model) apply(c change) {
 				delete(m.tags, tag)
 			}
 		}
+
+		for _, child := range m.children[c.digest] {
+			m.letGo(child, c.sent)
+		}
 	}
 }
 
@@ -63,7 +73,8 @@ func (m *model) point(c change) {
 	m.letGo(old, c.sent)
 }
 
-// letGo notes that a tag named the manifest until now, if no other does.
+// letGo notes that a tag or an index named the manifest until now, or that it was pushed, if no
+// tag does.
 func (m *model) letGo(dgst digest.Digest, now time.Time) {
 	for _, named := range m.tags {
 		if named == dgst {
@@ -71,7 +82,7 @@ func (m *model) letGo(dgst digest.Digest, now time.Time) {
 		}
 	}
 
-	if m.manifests[dgst] {
+	if m.manifests[dgst] && now.After(m.loose[dgst]) {
 		m.loose[dgst] = now
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"zotregistry.io/zot/internal/wire"
 )
@@ -88,7 +87,7 @@ func (w *worker) put(ctx context.Context, img *wire.Image, tag string) error {
 	}
 
 	return w.change(change{put: true, tag: tag, digest: img.Digest}, func() error {
-		return w.client().PutManifest(ctx, w.repo, ref, v1.MediaTypeImageManifest, img.Manifest)
+		return w.client().PutManifest(ctx, w.repo, ref, w.stock.mediaType(img), img.Manifest)
 	})
 }
 
@@ -151,7 +150,7 @@ func (w *worker) retag(ctx context.Context) error {
 
 	_, tag := w.image()
 
-	err = w.put(ctx, w.stock.index[dgst], tag)
+	err = w.put(ctx, w.stock.byDigest[dgst], tag)
 	if isMissing(err) && w.mayGo(dgst) {
 		w.retired(dgst)
 

@@ -22,8 +22,12 @@ type stock struct {
 	images    []*wire.Image
 	artifacts []*wire.Image // one for each image, its subject
 	own       [][]byte      // layers that no other client pushes; images[n] has own[n]
-	index     map[digest.Digest]*wire.Image
+	byDigest  map[digest.Digest]*wire.Image
 	referrers map[digest.Digest]bool
+
+	indexes  []*wire.Image                     // of some of the images
+	children map[digest.Digest][]digest.Digest // what an index names
+	parents  map[digest.Digest][]digest.Digest // which indexes name a manifest
 }
 
 func layer(random *rand.ChaCha8, rng *rand.Rand) []byte {
@@ -59,7 +63,10 @@ func sharedLayers(opts Options) [][]byte {
 // newStock makes the images of client n. Two layers of each are shared.
 func newStock(opts Options, n int, shared [][]byte) (*stock, error) {
 	random, rng := source(opts.Seed, n)
-	s := &stock{index: map[digest.Digest]*wire.Image{}, referrers: map[digest.Digest]bool{}}
+	s := &stock{
+		byDigest: map[digest.Digest]*wire.Image{}, referrers: map[digest.Digest]bool{},
+		children: map[digest.Digest][]digest.Digest{}, parents: map[digest.Digest][]digest.Digest{},
+	}
 
 	for k := range opts.Images {
 		own := layer(random, rng)
@@ -79,10 +86,10 @@ func newStock(opts Options, n int, shared [][]byte) (*stock, error) {
 
 		s.images, s.artifacts, s.own = append(s.images, img), append(s.artifacts, artifact), append(s.own, own)
 		s.referrers[artifact.Digest] = true
-		s.index[img.Digest], s.index[artifact.Digest] = img, artifact
+		s.byDigest[img.Digest], s.byDigest[artifact.Digest] = img, artifact
 	}
 
-	return s, nil
+	return s, s.addIndexes(rng)
 }
 
 // skewed picks one of n. The first ones come often, and are never out of use for long enough

@@ -26,7 +26,7 @@ func (w *worker) pull(ctx context.Context) error {
 func (w *worker) pullTag(ctx context.Context, c *wire.Client, tag string) error {
 	want := w.model.tags[tag]
 
-	body, err := c.PullImage(ctx, w.repo, tag)
+	body, err := w.pullWhole(ctx, c, tag, want)
 	if err != nil {
 		return fmt.Errorf("pull tag %s, which is %s: %w", tag, want, err)
 	}
@@ -78,12 +78,29 @@ func (w *worker) settle(ctx context.Context) error {
 	}
 
 	if there := err == nil; w.doubt.put && there && dgst == w.doubt.digest || !w.doubt.put && !there {
-		w.model.apply(*w.doubt)
+		w.happened(*w.doubt)
 	}
 
 	w.doubt = nil
 
 	return nil
+}
+
+// happened notes a change that was not acknowledged. When it happened is not known: retention may
+// have removed before what the client wanted to delete, and what was there was perhaps not
+// pushed again.
+func (w *worker) happened(c change) {
+	before, loose := w.model.loose[c.digest]
+
+	if from, goes := w.goesFrom(c.digest); goes && !c.put && c.tag == "" && from.Before(c.sent) {
+		c.sent = from
+	}
+
+	w.model.apply(c)
+
+	if loose && c.put && c.tag == "" {
+		w.model.loose[c.digest] = before
+	}
 }
 
 // verifyTags: of the client's own, the list has those that were acknowledged and no others.
@@ -214,7 +231,7 @@ func (w *worker) addNeeded(needed map[string]bool) {
 
 		add(dgst)
 
-		for _, blob := range w.stock.index[dgst].Blobs {
+		for _, blob := range w.stock.byDigest[dgst].Blobs {
 			add(digest.FromBytes(blob))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -46,7 +47,10 @@ var operations = []struct {
 	{"tag again", 8, (*worker).retag},
 	{"attach", 6, (*worker).attach},
 	{"pull", 16, (*worker).pull},
-	{"pull what lost its tag", 4, (*worker).pullUntagged},
+	{"pull what has no tag", 4, (*worker).pullUntagged},
+	{"push an index", 12, (*worker).pushIndex},
+	{"pull through an index", 6, (*worker).pullIndex},
+	{"delete what an index names", 4, (*worker).deleteChild},
 	{"list", 3, (*worker).list},
 	{"delete a tag", 8, (*worker).deleteTag},
 	{"delete a manifest", 12, (*worker).deleteManifest},
@@ -156,25 +160,43 @@ func (w *worker) deleteManifest(ctx context.Context) error {
 		return err
 	}
 
-	w.noteDeleted(dgst)
-
 	return w.delete(ctx, dgst)
 }
 
-// delete deletes a manifest, unless retention has been faster.
+// delete deletes a manifest, unless retention has been faster, or an index names it.
 func (w *worker) delete(ctx context.Context, dgst digest.Digest) error {
 	err := w.change(change{digest: dgst}, func() error { return w.client().DeleteManifest(ctx, w.repo, dgst.String()) })
-	if errors.Is(err, wire.ErrNotFound) && w.mayGo(dgst) {
+
+	switch {
+	case err == nil:
+		w.noteDeleted(dgst)
+
+		return w.noteUnnamed(dgst)
+	case errors.Is(err, wire.ErrNotFound) && w.mayGo(dgst):
 		w.retired(dgst)
 
 		return nil
-	}
+	case isInUse(err) && len(w.parents(dgst)) > 0:
+		w.done["kept since an index names it"]++
 
-	return err
+		return nil
+	default:
+		return err
+	}
 }
 
+// deleteAll deletes the indexes first: what they name cannot be deleted before.
 func (w *worker) deleteAll(ctx context.Context) error {
-	for _, dgst := range w.model.there() {
+	all := w.model.there()
+	slices.SortStableFunc(all, func(a, b digest.Digest) int {
+		return len(w.stock.children[b]) - len(w.stock.children[a])
+	})
+
+	for _, dgst := range all {
+		if !w.model.manifests[dgst] { // it was found removed meanwhile
+			continue
+		}
+
 		if err := w.delete(ctx, dgst); err != nil {
 			return err
 		}
