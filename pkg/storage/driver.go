@@ -238,7 +238,7 @@ type Log interface {
 
 // Finder is a Driver that knows without a cache which repositories hold a digest.
 type Finder interface {
-	// FindBlob returns the keys of up to limit blobs with that digest, in any order.
+	// FindBlob returns the keys of up to limit blobs with that digest, in any order; 0 = all.
 	FindBlob(ctx context.Context, dgst digest.Digest, limit int) ([]string, error)
 }
 

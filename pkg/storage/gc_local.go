@@ -124,18 +124,29 @@ func (s *Store) isFilling(ctx context.Context, r *repository) (bool, error) {
 // isYoung says whether an object came to where it is less than gcDelay ago.
 func (s *Store) isYoung(ctx context.Context, info Info) (bool, error) {
 	since := s.opts.Now().Add(-s.gc().Delay)
+	if info.Modified.After(since) {
+		return true, nil
+	}
 
+	came, err := s.cameAt(ctx, info)
+
+	return came.After(since), err
+}
+
+// cameAt is when an object came to where it is, as far as that can be told: its own time may be of
+// where it was copied from.
+func (s *Store) cameAt(ctx context.Context, info Info) (time.Time, error) {
 	dater, ok := s.driver.(Dater)
-	if info.Modified.After(since) || !ok {
-		return info.Modified.After(since), nil
+	if !ok {
+		return info.Modified, nil
 	}
 
 	created, err := dater.Created(ctx, info.Key)
-	if isNotExist(err) {
-		return false, nil
+	if isNotExist(err) || err == nil && created.Before(info.Modified) {
+		return info.Modified, nil
 	}
 
-	return created.After(since), err
+	return created, err
 }
 
 // sweep removes the blobs of r that nothing needs: neither the state, nor what can be

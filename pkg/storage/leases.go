@@ -37,7 +37,7 @@ func newLeases(now func() time.Time) *leases {
 
 // pin leases keys until the pins are ended. Whoever looks at what is there has to do so
 // afterwards: if GC is deleting it at this moment, pin waits for the end of that, which is one
-// rename.
+// rename; for manifests that retention removes, one commit.
 func (l *leases) pin(keys ...string) *pins {
 	for _, key := range keys {
 		for doomed := l.tryPin(key); doomed != nil; doomed = l.tryPin(key) {

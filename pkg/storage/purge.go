@@ -73,10 +73,10 @@ func (s *Store) purged(
 	}
 
 	there := false
-	err := s.repos.with(ctx, repo, s.repos.now(), func(r *repository) error {
-		there = s.isThere(ctx, r, r.visible.Load(), dgst, PurgeOptions{})
+	err := s.repos.with(ctx, repo, s.repos.now(), func(r *repository) (err error) {
+		there, err = s.isThere(ctx, r, r.visible.Load(), dgst, PurgeOptions{})
 
-		return nil
+		return err
 	})
 	if err != nil || !there {
 		return others, err
@@ -131,9 +131,7 @@ func without(names []RepoName, name RepoName) []RepoName {
 // looked at, since a cache may not know all, and the catalog has only what was committed to.
 func (s *Store) holding(ctx context.Context, dgst digest.Digest) ([]RepoName, error) {
 	if finder, ok := s.driver.(Finder); ok {
-		const all = 1000 // repositories; one more run finds more
-
-		keys, err := finder.FindBlob(ctx, dgst, all)
+		keys, err := finder.FindBlob(ctx, dgst, 0)
 
 		return reposOf(dgst, keys), err
 	}
@@ -162,8 +160,15 @@ func (s *Store) mayPurge(ctx context.Context, repos []RepoName, dgst digest.Dige
 		err := s.repos.with(ctx, name, s.repos.now(), func(r *repository) error {
 			st := r.visible.Load()
 
-			if i == 0 && !s.isThere(ctx, r, st, dgst, opts) {
-				return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+			if i == 0 {
+				there, err := s.isThere(ctx, r, st, dgst, opts)
+				if err != nil {
+					return err
+				}
+
+				if !there {
+					return fmt.Errorf("%w: %s", ErrBlobUnknown, dgst)
+				}
 			}
 
 			_, err := planPurge(r.name, st, dgst, opts.Force)
@@ -183,22 +188,23 @@ func (s *Store) mayPurge(ctx context.Context, repos []RepoName, dgst digest.Dige
 
 // isThere says whether anything of a digest is in r: a record, one of what was deleted, or
 // bytes.
-func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst digest.Digest, opts PurgeOptions) bool {
+func (s *Store) isThere(ctx context.Context, r *repository, st *state, dgst digest.Digest, opts PurgeOptions) (bool, error) {
 	if st.needs(dgst) {
-		return true
+		return true, nil
 	}
 
-	if _, err := s.driver.Stat(ctx, BlobKey(r.name, dgst)); err == nil {
-		return true
+	_, err := s.driver.Stat(ctx, BlobKey(r.name, dgst))
+	if err == nil || !isNotExist(err) {
+		return err == nil, err
 	}
 
 	covered := func(name RepoName, of digest.Digest) bool { return opts.covers(name, of, []RepoName{r.name}, dgst) }
 
 	for _, err := range s.quarantined(ctx, covered) {
-		return err == nil
+		return err == nil, err
 	}
 
-	return false
+	return false, nil
 }
 
 // purgePlan is what a purge takes from a repository.

@@ -60,8 +60,17 @@ func (s *Store) whyBytes(ctx context.Context, r *repository, st *state, e *Expla
 		e.keep(since.Add(s.gc().Delay), "a client was told at %s that it is there", stamp(since))
 	}
 
-	if age := s.opts.Now().Sub(info.Modified); !s.remote && age < s.gc().Delay {
-		e.keep(info.Modified.Add(s.gc().Delay), "its file was written at %s", stamp(info.Modified))
+	came, err := s.cameAt(ctx, info)
+	if err != nil {
+		return err
+	}
+
+	if age := s.opts.Now().Sub(came); !s.remote && age < s.gc().Delay {
+		e.keep(came.Add(s.gc().Delay), "its file was written at %s", stamp(came))
+	}
+
+	if r.isKept() && !s.remote {
+		e.keep(time.Time{}, "the repository is being backed up: no blob of it is removed meanwhile")
 	}
 
 	if !st.needs(e.Digest) {

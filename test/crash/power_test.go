@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func TestPowerCut(t *testing.T) {
 	for round := range powerCuts {
 		cutWhilePushing(t, d, disk, pushers, round, start+uint64(round)<<16, rng)
 		disk.remount()
+		mustBeWhole(t, zot)
 
 		d = zot.Start(t)
 
@@ -68,15 +70,24 @@ func cutWhilePushing(
 ) {
 	t.Helper()
 
-	var wg sync.WaitGroup
+	var (
+		wg    sync.WaitGroup
+		ended atomic.Bool
+	)
+
 	for _, p := range pushers {
-		wg.Go(func() { _ = p.run(t.Context(), round, seed) }) // ends with the disk, or the server
+		wg.Go(func() { // until the disk ends, or the server
+			if err := p.run(t.Context(), round, seed); err != nil && !ended.Load() {
+				t.Errorf("before the power was cut: %v", err)
+			}
+		})
 	}
 
 	moment := time.NewTimer(300*time.Millisecond + time.Duration(rng.Int64N(int64(900*time.Millisecond))))
 	defer moment.Stop()
 	<-moment.C
 
+	ended.Store(true)
 	disk.cut()
 
 	if err := d.Kill(); err != nil {

@@ -340,6 +340,10 @@ func TestCollectWhatIsBeingCopied(t *testing.T) {
 	w.copyIn(storage.BlobKey("a", first), "first", year)
 	w.Equal(w.collect(), 0, "freed, of what has just come")
 
+	why, err := w.Store.Why(t.Context(), "a", first)
+	w.NoError(err, "why")
+	w.True(why.Kept, "what GC keeps has a reason", why)
+
 	w.wait(2 * delay)
 	w.copyIn(storage.BlobKey("stray", second), "second", 0)
 	w.Equal(w.collect(), 1, "freed")

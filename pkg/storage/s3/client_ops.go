@@ -286,21 +286,30 @@ func (c *client) list(ctx context.Context, prefix, after string, page int32) ite
 }
 
 // listDirs returns up to limit of what the keys below prefix have before the next slash,
-// with it.
+// with it; 0 = all.
 func (c *client) listDirs(ctx context.Context, prefix string, limit int) ([]string, error) {
-	out, err := c.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
-		Bucket: &c.bucket, Prefix: c.key(prefix), Delimiter: aws.String("/"), MaxKeys: aws.Int32(int32(limit)), //nolint:gosec // a few
-	})
-	if err != nil {
-		return nil, failed("list", prefix, err)
+	page := int32(maxList)
+	if limit > 0 {
+		page = int32(min(limit, maxList)) //nolint:gosec // a few
 	}
 
-	dirs := make([]string, 0, len(out.CommonPrefixes))
-	for _, dir := range out.CommonPrefixes {
-		dirs = append(dirs, strings.TrimPrefix(aws.ToString(dir.Prefix), c.prefix))
-	}
+	in := &s3.ListObjectsV2Input{Bucket: &c.bucket, Prefix: c.key(prefix), Delimiter: aws.String("/"), MaxKeys: &page}
 
-	return dirs, nil
+	for dirs := []string{}; ; {
+		out, err := c.api.ListObjectsV2(ctx, in)
+		if err != nil {
+			return nil, failed("list", prefix, err)
+		}
+
+		for _, dir := range out.CommonPrefixes {
+			dirs = append(dirs, strings.TrimPrefix(aws.ToString(dir.Prefix), c.prefix))
+		}
+
+		in.ContinuationToken = out.NextContinuationToken
+		if !aws.ToBool(out.IsTruncated) || in.ContinuationToken == nil || limit > 0 && len(dirs) >= limit {
+			return dirs, nil
+		}
+	}
 }
 
 // signURL returns a URL that whoever has it can get the object from.

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	. "github.com/smartystreets/goconvey/convey"
+	"golang.org/x/sync/errgroup"
 
 	"zotregistry.io/zot/internal/faultproxy"
 	"zotregistry.io/zot/pkg/storage"
@@ -280,5 +281,37 @@ func TestPurgeBeforeFirstCommit(t *testing.T) {
 				return more
 			})
 		})
+	}
+}
+
+// TestFindAll: more repositories than a listing has may hold a digest, and a purge is of all of them.
+func TestFindAll(t *testing.T) {
+	b := newBench(t)
+	p := newPool(t, b)
+
+	const repos = 1005
+
+	var group errgroup.Group
+
+	group.SetLimit(16)
+
+	for n := range repos {
+		group.Go(func() error {
+			p.write(shared, fmt.Sprintf("in/r%d/1", n), "")
+
+			return nil
+		})
+	}
+
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+
+	finder := p.Driver.(storage.Finder) //nolint:forcetypeassert // it is one
+
+	for limit, want := range map[int]int{0: repos, 7: 7, 1001: 1001} {
+		found, err := finder.FindBlob(t.Context(), sharedDigest, limit)
+		p.NoError(err, "find")
+		p.True(len(found) >= want && (limit > 0 || len(found) == want), "repositories found", limit, len(found))
 	}
 }
