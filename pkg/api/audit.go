@@ -63,6 +63,8 @@ func (r *request) entry(answer http.Header, status int) audit.Entry {
 		e.Reference = r.digest.String()
 	case endpointUpload:
 		e.Reference = shown(r.upload)
+	case endpointAPIKeys:
+		e.Reference = shown(r.query.Get("id"))
 	case endpointUploads:
 		e.From = shown(r.query.Get("from"))
 	}

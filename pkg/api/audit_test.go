@@ -150,3 +150,20 @@ func TestAuditPanic(t *testing.T) {
 	c.do("DELETE", "/v2/a/manifests/v1", nil).expect(t, http.StatusInternalServerError)
 	equal(t, c.one("a bug").Status, 500, "its outcome")
 }
+
+// TestAuditOfAPIKeys: the line of a key that is revoked says which one that was.
+func TestAuditOfAPIKeys(t *testing.T) {
+	cfg := config.HTTP{AccessControl: limited()}
+	byPassword(t).configure(&cfg)
+	cfg.Auth.APIKey = true
+
+	registry, _, _ := keeper(t)
+	c := dialAudited(t, cfg, registry)
+	made := c.makeKey(`{"label": "ci"}`, basic("all", "right"))
+	c.one("a key is made")
+
+	c.send("DELETE", apiKeys+"?id="+made.UUID, "", basic("all", "right"))
+
+	got := c.one("a key is revoked")
+	equal(t, got.User+" "+got.Method+" "+got.Reference, "all DELETE "+made.UUID, "a key is revoked")
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,6 +93,7 @@ type attempt struct {
 // of returns the attempt of a client at remote ("host:port").
 func (a *attempts) of(user, remote string) *attempt {
 	from := networkOf(remote)
+	user = strings.ToLower(strings.TrimSpace(user)) // to a directory that is one user
 
 	return &attempt{all: a, user: user, network: from, pair: a.key(attemptOf{"pair", from, user})}
 }

@@ -56,6 +56,13 @@ func TestAttempts(t *testing.T) {
 		equal(t, until(t, now.Add(time.Hour), same), pairLimit.burst, "much later")
 	})
 
+	t.Run("at one user, however the name is written", func(t *testing.T) {
+		a := mustAttempts(t)
+		spelled := []string{"ann", "Ann", " ANN", "ann "}
+
+		equal(t, until(t, now, func(n int) *attempt { return a.of(spelled[n%len(spelled)], "192.0.2.1:1") }), pairLimit.burst, "at first")
+	})
+
 	t.Run("at many users from one address", func(t *testing.T) {
 		a := mustAttempts(t)
 		equal(t, until(t, now, func(i int) *attempt {

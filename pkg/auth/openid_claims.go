@@ -63,7 +63,7 @@ func addUserInfo(claims, more members) error {
 		return fmt.Errorf("%w: UserInfo: %w", ErrLoginRefused, err)
 	}
 
-	if subject != other {
+	if subject == "" || subject != other {
 		return fmt.Errorf("%w: UserInfo is of someone else", ErrLoginRefused)
 	}
 
@@ -92,15 +92,19 @@ func nameOf(claims members, claim string) (string, error) {
 	return name, nil
 }
 
-// unverified says whether the provider says so: some write it as a string.
+// unverified says whether the provider does not vouch for the address: where it says anything, that
+// has to be true, which some write as a string.
 func unverified(claims members) bool {
-	verified := true
-	text := ""
+	if _, said := claims["email_verified"]; !said {
+		return false
+	}
+
+	verified, text := false, ""
 
 	_ = claims.decode("email_verified", &verified) // or it is no boolean
 	_ = claims.decode("email_verified", &text)     // or no string
 
-	return !verified || text == "false"
+	return !verified && text != "true"
 }
 
 // groupsOf takes a list, or one name. Without the claim there are none.
