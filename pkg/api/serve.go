@@ -79,7 +79,7 @@ func (s *Server) serve(rw http.ResponseWriter, hr *http.Request) {
 		defer b.finish()
 	}
 
-	if hr.Method != http.MethodGet && hr.Method != http.MethodHead { // who reads asks after errors only
+	if changes(hr.Method) { // who reads asks after errors only
 		w.set(requestIDHeader, r.id)
 	}
 

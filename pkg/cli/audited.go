@@ -19,7 +19,7 @@ import (
 type auditedStore struct {
 	admin.Store
 
-	log func() (*audit.Log, error)
+	log func() (*audit.Log, error) // opened, if it was not yet
 }
 
 // lateAudit is the audit log of a command, opened for its first change: one that only reads needs
@@ -63,20 +63,16 @@ func withAudit(store admin.Store, log *audit.Log) admin.Store {
 }
 
 // change does what entry says, and writes the line. Without an audit log nothing is done.
-func (a *auditedStore) change(entry audit.Entry, do func() error) error {
+func change[R any](a *auditedStore, entry audit.Entry, do func() (R, error)) (result R, err error) {
 	log, err := a.log()
 	if err != nil {
-		return err
+		return result, err
 	}
 
-	err = do()
+	result, err = do()
 
 	entry.Time, entry.Remote, entry.Method = time.Now().UTC(), commandSource, commandMethod
 	entry.Status = http.StatusOK
-
-	if entry.User == "" {
-		entry.User = adminUser
-	}
 
 	if err != nil {
 		entry.Status, entry.Error = http.StatusInternalServerError, err.Error()
@@ -84,98 +80,72 @@ func (a *auditedStore) change(entry audit.Entry, do func() error) error {
 
 	log.Write(entry)
 
-	return err
+	return result, err
 }
 
 // UndoTag implements storage.Recovery.
 func (a *auditedStore) UndoTag(
 	ctx context.Context, repo storage.RepoName, tag storage.Tag, who string,
-) (event storage.TagEvent, err error) {
-	err = a.change(
-		audit.Entry{User: who, Path: "tag undo", Repository: string(repo), Reference: string(tag)},
-		func() error {
-			event, err = a.Store.UndoTag(ctx, repo, tag, who)
+) (storage.TagEvent, error) {
+	entry := audit.Entry{User: who, Path: "tag undo", Repository: string(repo), Reference: string(tag)}
 
-			return err
-		})
-
-	return event, err
+	return change(a, entry, func() (storage.TagEvent, error) { return a.Store.UndoTag(ctx, repo, tag, who) })
 }
 
 // Undelete implements storage.Recovery.
 func (a *auditedStore) Undelete(
 	ctx context.Context, repo storage.RepoName, dgst digest.Digest, who string,
-) (restored storage.Restored, err error) {
-	err = a.change(
-		audit.Entry{User: who, Path: "undelete", Repository: string(repo), Reference: string(dgst)},
-		func() error {
-			restored, err = a.Store.Undelete(ctx, repo, dgst, who)
+) (storage.Restored, error) {
+	entry := audit.Entry{User: who, Path: "undelete", Repository: string(repo), Reference: string(dgst)}
 
-			return err
-		})
-
-	return restored, err
+	return change(a, entry, func() (storage.Restored, error) { return a.Store.Undelete(ctx, repo, dgst, who) })
 }
 
 // DeleteRepo implements storage.Recovery.
 func (a *auditedStore) DeleteRepo(ctx context.Context, repo storage.RepoName, who string) error {
-	return a.change(
-		audit.Entry{User: who, Path: "repo delete", Repository: string(repo)},
-		func() error { return a.Store.DeleteRepo(ctx, repo, who) })
+	entry := audit.Entry{User: who, Path: "repo delete", Repository: string(repo)}
+	_, err := change(a, entry, func() (struct{}, error) { return struct{}{}, a.Store.DeleteRepo(ctx, repo, who) })
+
+	return err
 }
 
 // Purge implements storage.Purger.
 func (a *auditedStore) Purge(
 	ctx context.Context, repo storage.RepoName, dgst digest.Digest, opts storage.PurgeOptions, who string,
-) (purged storage.Purged, err error) {
+) (storage.Purged, error) {
 	name := "purge" + flagIf(opts.Force, "force") + flagIf(opts.Everywhere, "everywhere")
+	entry := audit.Entry{User: who, Path: name, Repository: string(repo), Reference: string(dgst)}
 
-	err = a.change(
-		audit.Entry{User: who, Path: name, Repository: string(repo), Reference: string(dgst)},
-		func() error {
-			purged, err = a.Store.Purge(ctx, repo, dgst, opts, who)
-
-			return err
-		})
-
-	return purged, err
+	return change(a, entry, func() (storage.Purged, error) { return a.Store.Purge(ctx, repo, dgst, opts, who) })
 }
 
 // Restore implements admin.Backups.
 func (a *auditedStore) Restore(
 	ctx context.Context, opts admin.RestoreOptions, tell func(storage.Copied),
-) (copied storage.Copied, err error) {
+) (storage.Copied, error) {
 	names := make([]string, len(opts.Repos))
 	for i, name := range opts.Repos {
 		names[i] = string(name)
 	}
 
-	err = a.change(
-		audit.Entry{Path: "restore" + flagIf(opts.Exact, "exact"), From: opts.Dir, Repository: strings.Join(names, " ")},
-		func() error {
-			copied, err = a.Store.Restore(ctx, opts, tell)
+	entry := audit.Entry{
+		User: adminUser, Path: "restore" + flagIf(opts.Exact, "exact"), From: opts.Dir, Repository: strings.Join(names, " "),
+	}
 
-			return err
-		})
-
-	return copied, err
+	return change(a, entry, func() (storage.Copied, error) { return a.Store.Restore(ctx, opts, tell) })
 }
 
 // Check implements storage.Checker.
 func (a *auditedStore) Check(
 	ctx context.Context, opts storage.CheckOptions, tell func(storage.CheckProgress),
-) (report storage.CheckReport, err error) {
+) (storage.CheckReport, error) {
 	if !opts.Repair {
 		return a.Store.Check(ctx, opts, tell)
 	}
 
-	err = a.change(audit.Entry{Path: "fsck --repair"}, func() error {
-		report, err = a.Store.Check(ctx, opts, tell)
+	entry := audit.Entry{User: adminUser, Path: "fsck --repair"}
 
-		return err
-	})
-
-	return report, err
+	return change(a, entry, func() (storage.CheckReport, error) { return a.Store.Check(ctx, opts, tell) })
 }
 
 func flagIf(set bool, name string) string {

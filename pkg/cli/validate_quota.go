@@ -54,26 +54,16 @@ func (c *check) strayQuotas() {
 // strayQuotasOf checks those of the store of a sub-path, "" being the default one.
 func (c *check) strayQuotasOf(store string, quotas []config.Quota) {
 	for i, quota := range quotas {
-		root := "/" + quota.Prefix
-		home := c.storeOf(root + "/x")
+		root := storage.RepoName(quota.Prefix)
+		above, home := storage.SubPathOf(c.cfg.Storage.SubPaths, root), storage.SubPathOf(c.cfg.Storage.SubPaths, root+"/x")
 
-		if quota.Prefix == "" || home == store || c.storeOf(root) == store || strings.HasPrefix(store, root+"/") {
+		if root == "" || above == store || home == store || strings.HasPrefix(store, "/"+quota.Prefix+"/") {
 			continue
 		}
 
 		c.wrong(fmt.Sprintf("%s.quota[%d].prefix", storePath(store), i),
 			fmt.Sprintf("%q covers no repository of this store: they are in that of %s", quota.Prefix, storePath(home)),
 			"write the quota there")
-	}
-}
-
-// storeOf returns the sub-path to which a repository ("/a/b") belongs, "" for none.
-func (c *check) storeOf(repo string) string {
-	for path := repo; ; {
-		path = path[:strings.LastIndexByte(path, '/')]
-		if _, ok := c.cfg.Storage.SubPaths[path]; ok || path == "" {
-			return path
-		}
 	}
 }
 

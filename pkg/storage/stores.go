@@ -27,19 +27,28 @@ func NewStores(standard *Store, sub map[string]*Store) *Stores {
 
 // of returns the store that a repository belongs to.
 func (s *Stores) of(repo RepoName) *Store {
-	for path := string(repo); len(s.sub) > 0; {
-		end := strings.LastIndexByte(path, '/')
-		if end < 0 {
-			break
-		}
-
-		path = path[:end]
-		if store, ok := s.sub["/"+path]; ok {
-			return store
-		}
+	if store, ok := s.sub[SubPathOf(s.sub, repo)]; ok {
+		return store
 	}
 
 	return s.standard
+}
+
+// SubPathOf returns which of the sub-paths ("/a/b") a repository is below, the longest; "" = none.
+func SubPathOf[T any](subs map[string]T, repo RepoName) string {
+	if len(subs) == 0 {
+		return ""
+	}
+
+	path := "/" + string(repo)
+	for path != "" {
+		path = path[:strings.LastIndexByte(path, '/')]
+		if _, ok := subs[path]; ok {
+			return path
+		}
+	}
+
+	return ""
 }
 
 // Close closes all stores.
